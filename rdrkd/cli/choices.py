@@ -149,7 +149,7 @@ def _nbs(facts: Facts, epochs: int, batch: int) -> list[Choice]:
 
 
 def _optimiser(facts: Facts, steps: int) -> list[Choice]:
-    """Choose as Ultralytics' `optimizer=auto` does: AdamW with a rate by the number of classes; SGD for long runs."""
+    """Choose AdamW and its rate, by the number of classes, as Ultralytics' `optimizer=auto` does; SGD for long runs."""
     if steps > _FEW_STEPS:
         return [Choice("optimizer", "SGD", f"for {steps} steps")]
     rate = round(0.002 * 5 / (4 + (facts.classes or 1)), 6)
