@@ -34,7 +34,8 @@ VARIED = {  # what alone differs from BASE -> files by its factor; with other im
 }
 # Trained on machines that were slower or busier: their times cannot be compared.
 ELSEWHERE = (
-    "none@imgsz", "none@lr-half", "rdr-kd-bottleneck", "rdr-kd-half", "rdr-kd-lad", "rdr-kd-fade", "rdr-kd+ld",
+    "none@imgsz", "none@lr-half", "none@lr-quarter", "rdr-kd-bottleneck", "rdr-kd-half", "rdr-kd-lad", "rdr-kd-fade",
+    "rdr-kd+ld",
 )  # fmt: skip
 METHODS = {"rdr-kd": "o", "pkd+dkd": "s", "crosskd": "^", "ultralytics": "D"}
 SIZES = ("AP", "AP_S", "AP_M", "AP_L")
