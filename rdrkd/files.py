@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.errors import DiskFullError, FolderError
-from rdrkd.run_folder.names import CALLED, MEMBER, RESOLVED
+from rdrkd.run_folder.names import CALLED, CHECKPOINTS, MEMBER, RESOLVED
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK = ".lock"
@@ -80,7 +80,7 @@ def claim(folder: Path, what: str = "run folder") -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         there = {path.name for path in folder.iterdir()}
-        foreign = sorted(name for name in there if not name.startswith("."))
+        foreign = sorted(name for name in there - {CHECKPOINTS} if not name.startswith("."))
         if foreign and not there & _MARKS:
             raise FolderError(
                 f"expected a new or empty {what}, or an earlier run's, got {folder}, which holds other files, "

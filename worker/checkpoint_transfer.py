@@ -16,6 +16,7 @@ from api.storage import Storage
 from api.tables.job_inputs import STATE
 from api.tables.jobs import Artifact, Job
 from rdrkd.events import Checkpoint
+from rdrkd.run_folder.names import CHECKPOINTS
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def restore(storage: Storage, checkpoints: list[list[Artifact]], run_dir: Path) 
 
 
 def _copy_back(storage: Storage, files: list[Artifact], run_dir: Path) -> bool:
-    folder = run_dir / "checkpoints" / f"{files[0].epoch:04d}"
+    folder = run_dir / CHECKPOINTS / f"{files[0].epoch:04d}"
     unfinished = folder.with_name(folder.name + ".part")
     unfinished.mkdir(parents=True)
     if not all(storage.copy_to(file.key, file.sha256, unfinished / file.name) for file in files):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rdrkd.files import full_disk_named, sync_folder
+from rdrkd.run_folder.names import CHECKPOINTS
 
-FOLDER = "checkpoints"
 KEPT = 2  # newest checkpoints to keep: one to resume from, and one in case that is damaged
 STATE = "state.pt"
 
@@ -25,7 +25,7 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
     Raises:
         DiskFullError: no space; earlier checkpoints are kept.
     """
-    parent = run_dir / FOLDER
+    parent = run_dir / CHECKPOINTS
     parent.mkdir(exist_ok=True)
     for stale in parent.glob(".*"):
         shutil.rmtree(stale)
@@ -50,5 +50,7 @@ def write(run_dir: Path, epoch: int, fill: Callable[[Path], None]) -> Path:
 
 def complete(run_dir: Path) -> list[Path]:
     """Return the complete checkpoints, oldest first."""
-    found = (path for path in (run_dir / FOLDER).glob("[0-9]*") if path.name.isdecimal() and (path / STATE).is_file())
+    found = (
+        path for path in (run_dir / CHECKPOINTS).glob("[0-9]*") if path.name.isdecimal() and (path / STATE).is_file()
+    )
     return sorted(found, key=lambda path: int(path.name))  # from 10 000 on, a name has five digits

@@ -7,6 +7,7 @@ FAILURE = "failure.json"
 RESOLVED = "resolved_spec.json"
 WARNINGS = "warnings.jsonl"
 CALLED = "names.json"  # field of the spec -> display name; written by the process that starts the run
+CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, which a copied run folder may consist of
 MEMBER = "member.json"  # the spec of a study's member, which its runner writes
 PREDICTIONS = "predictions.jpg"  # each network's detections in some validation images
 FOUND = "predictions.json"  # the boxes of each network in the validation images with the worst misses

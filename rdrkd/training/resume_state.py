@@ -19,6 +19,7 @@ from rdrkd.events import Warn
 from rdrkd.files import write_synced
 from rdrkd.reporter import Reporter
 from rdrkd.run_folder import checkpoints
+from rdrkd.run_folder.names import CHECKPOINTS
 from rdrkd.training.part import Name
 from rdrkd.ultralytics_adapter import unwrap_model
 
@@ -150,7 +151,7 @@ def of(run_dir: Path, name: str) -> Found:
     Raises:
         ModelError: it cannot be read.
     """
-    return Found.at(run_dir / checkpoints.FOLDER / name)
+    return Found.at(run_dir / CHECKPOINTS / name)
 
 
 def _number(value: Any) -> float | None:

@@ -6,7 +6,13 @@ from rdrkd.run_folder.checkpoint_files import WEIGHTS
 from rdrkd.study import panel, results
 from worker.checkpoint_transfer import EARLY, FINAL, MAX_FILES
 
-STAYS = {names.SPEC, names.FAILURE, names.CALLED, names.MEMBER}  # of the service and of what starts the run
+STAYS = {
+    names.SPEC,
+    names.FAILURE,
+    names.CALLED,
+    names.MEMBER,
+    names.CHECKPOINTS,
+}  # of the service and of what starts the run
 
 
 def test_every_file_of_a_run_is_published() -> None:
