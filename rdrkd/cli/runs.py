@@ -245,7 +245,6 @@ def _from_options(
             from rdrkd.run.run import Inputs, run
 
             spec = chosen(options, networks, run_dir, cache, reading, tell)
-            tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
         except RdrkdError as error:
@@ -275,8 +274,6 @@ def _run(
         job = read_spec(spec)
         if job.kind != kind:
             raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind} {spec}`")
-        if isinstance(reporter, People):
-            reporter.console.print(f"run folder: {folder}", highlight=False, markup=False)
         _claim(folder)
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.run.run import Inputs, run
