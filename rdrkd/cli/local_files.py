@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from rdrkd.cli.distill_inputs import there
 from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.run_output import show_inspection
 from rdrkd.errors import FolderError
@@ -47,6 +48,7 @@ def inspect(
     """Check a dataset or a weights file without running any code in it; exit status 3 if it is unusable."""
     die_with_parent()
     environment.apply()
+    there("file", file, "a dataset or weights")
     stream = events_stream() if as_json else None
     if not as_json:
         typer.echo(f"checking {file} ...", err=True)

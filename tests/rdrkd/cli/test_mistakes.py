@@ -1,7 +1,9 @@
 """What newcomers get wrong on the command line: it is refused before anything is written, with the way out."""
 
+import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -241,8 +243,64 @@ def test_a_new_an_empty_and_an_earlier_folder_are_written_to(mark: str | None, t
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FolderError, match="expected a run folder that can be written"):
+    with pytest.raises(FolderError, match=f"expected a run folder that can be written, got {tmp_path}/file/run: "):
         claim(tmp_path / "file/run")
+
+
+def without_roots_rights() -> None:
+    """Drop the capabilities by which root reads and writes everything."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "scenes ro/s --images 1 --val-images 1",
+        "up --data-dir ro --detach --port 18917",
+        "up --data-dir ro/d --port 18917",
+        "report ro",
+        "inspect scenes.zip --cache ro/c",
+        "train job.yaml --run-dir ro/r",
+        "bench --output ro/b",
+        "demo --output ro/d",
+    ],
+)
+def test_what_cannot_be_written_is_named_in_one_sentence(command: str, here: Path) -> None:
+    (here / "ro").mkdir()
+    (here / "ro" / RESOLVED).write_text(json.dumps({"kind": "train", "train": {"epochs": 1}}))
+    (here / "ro").chmod(0o555)
+    called = [sys.executable, "-P", "-m", "rdrkd", *command.split()]
+    told = subprocess.run(called, capture_output=True, text=True, timeout=60, preexec_fn=without_roots_rights)
+    said = " ".join((told.stdout + told.stderr).split())
+    assert told.returncode == 3, said
+    assert "Traceback" not in said
+    assert re.search(r"expected .*\bro\b.*: Permission denied", said), said
+
+
+@pytest.mark.parametrize("name", ["scenes.zi", "sceness.zip", "nosuch"])
+def test_an_inspection_of_nothing_is_refused_with_a_similar_name(name: str) -> None:
+    said = refused("inspect", name)
+    assert f"got nothing at {name}" in said
+    assert ("did you mean `scenes.zip`?" in said) == (name == "sceness.zip")
+
+
+@pytest.mark.parametrize("option", [("--lenient",), ("--lenient", "--keep"), ("--divide", "val=0.2")])
+@pytest.mark.parametrize("command", [("distill", "--teacher", "l.pt", "--student", "yolov8n"),
+                                     ("train", "--model", "yolov8n"), ("inspect",)])  # fmt: skip
+def test_options_that_only_an_archive_takes_are_refused_for_a_folder(
+    command: tuple[str, ...], option: tuple[str, ...], here: Path
+) -> None:
+    made = write_scenes(here / "d", "demo", {"train": 2, "val": 1}, 96)
+    save_student(build("yolov8n-half", ["person"]), here, {})
+    (here / "student.pt").replace(here / "l.pt")
+    before = content(here / "d")
+    for data in (made.parent, made):
+        place = (data,) if command == ("inspect",) else ("--data", data)
+        said = refused(*command, *place, *option)
+        assert f"expected an archive for --lenient, --keep and --divide, got {data.name}" in said
+    assert content(here / "d") == before
 
 
 # -- the service's URL
