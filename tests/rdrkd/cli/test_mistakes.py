@@ -46,6 +46,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data.yaml").write_text("names: [person]\ntrain: images\n")
     (tmp_path / "job.yaml").write_text("kind: train\nmodel: {architecture: yolov8n}\ndataset: scenes.zip\n")
     (tmp_path / "job.json").write_text(json.dumps({"kind": "train", "dataset": "scenes.zip"}))
+    (tmp_path / "ran").mkdir()
+    for name in (RESOLVED, "spec.json", "student.pt"):
+        (tmp_path / "ran" / name).write_text("{}")
     (tmp_path / "study.yaml").write_text("name: s\ndataset: scenes.zip\nmethods: [none]\nseeds: [0]\n")
     return tmp_path
 
@@ -149,7 +152,7 @@ def test_no_command_writes_before_it_refuses_a_device(command: tuple[str, ...], 
     said = refused(*command, "--device", "banana" if command[0] == "bench" else "cuda:99")
     assert "expected a device" in said or "expected as device" in said
     assert content(here) == before
-    assert sorted(path.name for path in here.iterdir() if path.is_dir()) == []
+    assert [path.name for path in here.iterdir() if path.is_dir()] == ["ran"]
 
 
 def test_a_wrong_name_of_a_device_and_the_cpu_need_no_torch() -> None:
@@ -182,6 +185,11 @@ def test_a_wrong_name_of_a_device_and_the_cpu_need_no_torch() -> None:
         ("export", "yolov8n", "an architecture; a spec names it as `{architecture: yolov8n}`"),
         ("study run", "job.yaml", "a job spec; did you mean `rdrkd train job.yaml`?"),
         ("study run", "job.json", "a job spec; did you mean `rdrkd train job.json`?"),
+        ("evaluate", "ran", "a run folder; its weights are `ran/student.pt`; its spec is `ran/spec.json`"),
+        ("export", "ran", "a run folder; its weights are `ran/student.pt`; its spec is `ran/spec.json`"),
+        ("distill", "ran", "a run folder; its weights are `ran/student.pt`; its spec is `ran/spec.json`"),
+        ("evaluate", "job_1", "`rdrkd jobs submit` takes ids, and `rdrkd jobs weights job_1` downloads"),
+        ("train", "mdl_1", "an id of a service; this command takes local files: `rdrkd jobs submit` takes ids"),
         ("study run", "scenes.zip", "a dataset; a spec names it as `dataset: scenes.zip`"),
     ],
 )
@@ -192,6 +200,76 @@ def test_what_is_given_in_place_of_a_spec_is_named(command: str, given: str, mea
     assert content(here) == before
     if command in ("distill", "train") and "--" in meant:
         assert meant in refused(command, given, "--epochs", 3), "options do not hide it"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("l.pt", "got the file l.pt"),
+        ("ran/student.pt", "got the file ran/student.pt; did you mean `ran`?"),
+        ("ran/train/results.csv", "got the file ran/train/results.csv; did you mean `ran`?"),
+        (".", f"got the folder . without a {RESOLVED}; did you mean `ran`, its newest one?"),
+        ("ran/train", f"got the folder ran/train without a {RESOLVED}"),
+        ("rann", "got nothing at rann; did you mean `ran`?"),
+    ],
+)
+def test_what_is_given_in_place_of_a_run_folder_is_named(given: str, meant: str, here: Path) -> None:
+    (here / "ran" / "train").mkdir()
+    (here / "ran" / "train" / "results.csv").touch()
+    said = refused("report", given)
+    assert said.endswith(meant)
+    assert "Errno" not in said
+
+
+@pytest.mark.parametrize("option", ["--teacher", "--student", "--data"])
+@pytest.mark.parametrize("value", ["ran", "mdl_1", "ds_1", "job_1"])
+def test_a_run_folder_and_an_id_are_no_local_input(option: str, value: str) -> None:
+    options = {"--teacher": "l.pt", "--student": "yolov8n", "--data": "scenes.zip"} | {option: value}
+    said = refused("distill", *(part for pair in options.items() for part in pair), "--run-dir", "run")
+    way_out = "its weights are `ran/student.pt`" if value == "ran" else "`rdrkd jobs submit` takes ids"
+    assert f"{option} expected" in said
+    assert way_out in said
+    assert "is it meant for" not in said
+
+
+BROKEN = {
+    "kind": "distill", "teacher": {"path": "ll.pt"}, "student": {"path": "ran"}, "dataset": "scene.zip",
+    "train": {"epochs": 0},
+}  # fmt: skip
+OF_A_SERVICE = {"teacher": {"model": "mdl_1"}, "student": {"job": "job_1"}, "dataset": "ds_1"}
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_a_specs_missing_files_are_named_with_its_wrong_fields(here: Path, wrong: bool) -> None:
+    spec = BROKEN if wrong else BROKEN | {"train": {}}
+    (here / "bad.json").write_text(json.dumps(spec))
+    said = refused("distill", "bad.json")
+    assert "/teacher/path expected a weights file, got nothing at ll.pt; did you mean `l.pt`?" in said
+    assert "/student/path expected a weights file, got the folder ran" in said
+    assert "/dataset expected a dataset, got nothing at scene.zip; did you mean `scenes.zip`?" in said
+    assert ("/train/epochs expected a value" in said) == wrong
+    assert f"refused because of {4 if wrong else 3} fields" in said
+    assert "run folder" not in said
+    assert not Path("runs").exists()
+    study = {"name": "s", "methods": ["none"], "seeds": [0, -1][: 1 + wrong]} | {
+        key: spec[key] for key in ("teacher", "student", "dataset")
+    }
+    (here / "bad.json").write_text(json.dumps(study))
+    said = refused("study", "run", "bad.json", "--out", "out")
+    for where in ("/teacher/path", "/student/path", "/dataset", *(["/seeds/1"] if wrong else [])):
+        assert f" {where} expected " in said
+
+
+def test_a_specs_ids_are_named_with_the_command_that_takes_them(here: Path) -> None:
+    (here / "bad.json").write_text(json.dumps(BROKEN | OF_A_SERVICE | {"train": {}, "labels": {"path": "x"}}))
+    said = refused("distill", "bad.json")
+    assert said.count("`rdrkd jobs submit` runs the spec there") == 3
+    assert "/labels" not in said
+    said = refused("distill", "bad.json", "--teacher", "l.pt", "--dataset", "scenes.zip", "--student", "gone.pt")
+    assert "--student expected a weights file, got nothing at gone.pt" in said
+    said = refused("distill", "bad.json", "--teacher", "l.pt", "--dataset", "scenes.zip")
+    assert " /student expected" in said
+    assert " /teacher" not in said
 
 
 # -- a folder of the user's
