@@ -248,7 +248,7 @@ def _refused(
     kind = kind_of(text)
     if kind == RUN or (kind == ID and not service):
         came = f"{text!r}, {kind}{elsewhere(text, kind)}"
-    elif kind in owners and kind not in _FITTING[option]:
+    elif kind is not None and kind in owners and kind not in _FITTING[option]:
         came = f"{text!r}, {kind}: is it meant for {owners[kind]}?"
     else:
         absent = " (no such file)" if _looks_like_a_path(text) and not Path(text).exists() else ""

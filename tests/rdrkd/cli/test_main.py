@@ -608,7 +608,7 @@ def test_stdout_carries_event_lines_alone(tmp_path: Path) -> None:
 
 
 def test_a_refused_spec_is_one_event(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, train={"epochs": 0})
+    spec = write_spec(tmp_path, train={"epochs": 0}, dataset=str(tmp_path))
     command = [*RDRKD, "train", spec, "--run-dir", tmp_path / "run", "--events"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == EXIT_FAILED
