@@ -81,7 +81,7 @@ class Begun:
         """Refuse another dataset, other models or another reading of the dataset than the run began with.
 
         Args:
-            now: the `provenance` of a resolved spec, or the part of it that can be told; the rest is not compared.
+            now: the `provenance` of a resolved spec, or the part of it that is known; the rest is not compared.
 
         Raises:
             FolderError: they differ.
