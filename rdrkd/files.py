@@ -88,7 +88,9 @@ def claim(folder: Path, what: str = "run folder") -> Path:
             )
         (folder / _LOCK).open("a").close()
     except OSError as error:
-        raise FolderError(f"expected a {what} that can be written, got {folder.name}: {error.strerror}") from error
+        raise FolderError(
+            f"expected a {what} that can be written, got {folder}: {error.strerror}: choose another"
+        ) from error
     return folder / _LOCK
 
 

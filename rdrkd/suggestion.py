@@ -50,5 +50,10 @@ def _neighbours(path: Path) -> Iterator[str]:
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
             if not entry.name.startswith(".") and (entry.is_dir() if not path.suffix else
-                                                   Path(entry.name).suffix.lower() == path.suffix.lower()):  # fmt: skip
+                                                   _form(Path(entry.name)) == _form(path)):  # fmt: skip
                 yield entry.name
+
+
+def _form(path: Path) -> str:
+    """Return a file's suffix, the same for both of YAML's."""
+    return path.suffix.lower().replace(".yml", ".yaml")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rdrkd.figures import counted
 from rdrkd.run_warnings import steps_of
 
 IMGSZ, NBS, PRESET = 640, 64, "rdr-kd"
@@ -151,14 +152,16 @@ def _nbs(facts: Facts, epochs: int, batch: int) -> list[Choice]:
 def _optimiser(facts: Facts, steps: int) -> list[Choice]:
     """Choose AdamW and its rate, by the number of classes, as Ultralytics' `optimizer=auto` does; SGD for long runs."""
     if steps > _FEW_STEPS:
-        return [Choice("optimizer", "SGD", f"for {steps} steps")]
+        return [Choice("optimizer", "SGD", f"for {counted(steps, 'step')}")]
     rate = round(0.002 * 5 / (4 + (facts.classes or 1)), 6)
     return [
-        Choice("optimizer", "AdamW", f"for {steps} steps: AdamW learns faster than SGD in so few"),
-        Choice("lr0", rate, f"AdamW's for {facts.classes or 1} classes"),
+        Choice("optimizer", "AdamW", f"for {counted(steps, 'step')}: AdamW learns faster than SGD in so few"),
+        Choice("lr0", rate, f"AdamW's for {counted(facts.classes or 1, 'class', 'classes')}"),
     ]
 
 
 def _warmup(epochs: int) -> list[Choice]:
     """Shorten the warm-up of a short training, most of which the usual 3 epochs would take."""
-    return [] if epochs >= 30 else [Choice("warmup_epochs", round(epochs / 10, 1), f"a tenth of {epochs} epochs")]
+    if epochs >= 30:
+        return []
+    return [Choice("warmup_epochs", round(epochs / 10, 1), f"a tenth of {counted(epochs, 'epoch')}")]

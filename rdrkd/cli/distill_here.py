@@ -32,7 +32,7 @@ def chosen_here(
         RdrkdError: a file cannot be used, or an option is refused.
     """
     teacher, student = networks
-    begun = _begun(run_dir, "distill", tell)
+    begun = _begun(run_dir, "distill")
     if begun is not None:
         choices = _kept(begun, options)
         choices.append(Choice("baseline", options.get("baseline", begun.get("baseline", False)), "of the run"))
@@ -60,7 +60,7 @@ def chosen_training(
     Raises:
         RdrkdError: a file cannot be used, or an option is refused.
     """
-    begun = _begun(run_dir, "train", tell)
+    begun = _begun(run_dir, "train")
     if begun is not None:
         return validated(training_spec_of(model, str(options["data"]), options, _kept(begun, options)))
     choices = choose(_facts(options, model, model, run_dir, cache, reading), options)
@@ -70,16 +70,13 @@ def chosen_training(
     return spec
 
 
-def _begun(run_dir: Path, kind: str, tell: Callable[[str], None]) -> dict[str, Any] | None:
+def _begun(run_dir: Path, kind: str) -> dict[str, Any] | None:
     """Return the spec of the run that began in a folder; None if there is none of this kind."""
     try:
         found: dict[str, Any] = json.loads((run_dir / SPEC).read_text())
     except (OSError, ValueError):
         return None  # the run itself refuses a damaged one
-    if found.get("kind") != kind:
-        return None
-    tell(f"resuming {run_dir} with its settings, where no option sets others")
-    return found
+    return found if found.get("kind") == kind else None
 
 
 def _kept(begun: Mapping[str, Any], options: Mapping[str, Any]) -> list[Choice]:

@@ -10,6 +10,7 @@ from rdrkd.cli.choices import Choice
 from rdrkd.cli.distill_options import spec_of, training_spec_of, validated
 from rdrkd.errors import MachineError, Problem, SpecError
 from rdrkd.figures import counted
+from rdrkd.run_folder.names import RESOLVED, SPEC
 from rdrkd.suffixes import archive_suffix
 from rdrkd.suggestion import file_suggestion, nearest, suggestion
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Reference = dict[str, Any]
 WEIGHTS, ARCHITECTURE, DATASET = "a weights file", "an architecture", "a dataset"
+RUN, ID = "a run folder", "an id of a service"
 _OWNERS = {WEIGHTS: "--teacher or --student", ARCHITECTURE: "--student", DATASET: "--data"}
 _OWNERS_OF_TRAINING = _OWNERS | {WEIGHTS: "--model", ARCHITECTURE: "--model"}
 _FITTING = {
@@ -27,7 +29,7 @@ _FITTING = {
     "data": (DATASET,),
 }
 _FORMS = " (folder, data YAML, zip or tar)"  # of a dataset
-_JOB, _MODEL = "job_", "mdl_"  # prefixes of ids
+_JOB, _MODEL, _OTHERS = "job_", "mdl_", ("ds_", "stu_")  # prefixes of ids
 _FAMILY, _MOST_OF_FAMILY = 4, 5  # characters of a family's name, such as `yolo`; architectures to suggest
 _MOST_NAMES = 200  # newest rows of the service whose names are compared with an unknown one
 # Stand-ins with which the other options are validated, whatever the inputs are.
@@ -145,8 +147,27 @@ def kind_of(text: str) -> str | None:
         return WEIGHTS
     if text.removesuffix(".yaml") in ARCHITECTURES and not path.exists():  # `yolov8n.yaml` is Ultralytics' form
         return ARCHITECTURE
+    if (path / RESOLVED).is_file():
+        return RUN
+    if text.startswith((_JOB, _MODEL, *_OTHERS)) and not suffix and not path.exists():
+        return ID
     is_dataset = archive_suffix(path.name) is not None or suffix in (".yaml", ".yml") or path.is_dir()
     return DATASET if is_dataset else None
+
+
+def elsewhere(text: str, kind: str | None) -> str:
+    """Return the end of a refusal of a run folder or of an id: where its files are, or which command takes it.
+
+    It is empty for another kind of input.
+    """
+    if kind == ID:
+        fetch = f", and `rdrkd jobs weights {text}` downloads a job's weights" if text.startswith(_JOB) else ""
+        return f"; this command takes local files: `rdrkd jobs submit` takes ids{fetch}"
+    if kind == RUN:
+        weights, spec = Path(text) / "student.pt", Path(text) / SPEC
+        whose = {"its weights are": weights, "its spec is": spec}
+        return "".join(f"; {words} `{file}`" for words, file in whose.items() if file.is_file())
+    return ""
 
 
 def _local(option: str, options: Mapping[str, Any]) -> Reference:
@@ -167,7 +188,7 @@ def _network_of(option: str, text: str) -> Reference | None:
 
 def _existing_data(options: Mapping[str, Any]) -> str:
     text = str(options["data"])
-    if not Path(text).exists() or kind_of(text) == WEIGHTS:
+    if not Path(text).exists() or kind_of(text) in (WEIGHTS, RUN):
         raise _refused("data", text, owners=_owners(options))
     return text
 
@@ -225,7 +246,9 @@ def _refused(
 ) -> SpecError:
     """Return the refusal of an option's value; it asks about a value that fits another option, or a similar name."""
     kind = kind_of(text)
-    if kind is not None and kind not in _FITTING[option]:
+    if kind == RUN or (kind == ID and not service):
+        came = f"{text!r}, {kind}{elsewhere(text, kind)}"
+    elif kind is not None and kind in owners and kind not in _FITTING[option]:
         came = f"{text!r}, {kind}: is it meant for {owners[kind]}?"
     else:
         absent = " (no such file)" if _looks_like_a_path(text) and not Path(text).exists() else ""

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from rdrkd.cli.distill_inputs import ARCHITECTURE, DATASET, WEIGHTS, kind_of
+from rdrkd.cli.distill_inputs import ARCHITECTURE, DATASET, ID, WEIGHTS, elsewhere, kind_of
 from rdrkd.errors import SpecError
 
 _JOB, _STUDY = "a job spec", "a study spec"
@@ -16,6 +16,8 @@ _OPTIONS = {
 }
 _IN_A_SPEC = {WEIGHTS: "{{path: {}}}", ARCHITECTURE: "{{architecture: {}}}", DATASET: "dataset: {}"}
 
+_ID_IN_A_SPEC = {"ds_": "dataset: {}", "mdl_": "{{model: {}}}", "job_": "{{job: {}}}"}
+
 
 def expect_spec(path: Path, command: str) -> None:
     """Check that the argument of a command may be its spec; whether it is one shows when it is read.
@@ -25,7 +27,10 @@ def expect_spec(path: Path, command: str) -> None:
     """
     found, own = sort_of(path), _STUDY if command.startswith("stud") else _JOB
     if found not in (None, own):
-        raise SpecError(f"expected {own}, got {str(path)!r}, {found}; {_way_out(path, str(found), command)}")
+        is_here = not command.startswith(("jobs", "studies"))  # else an id is in its place in a spec
+        way_out = elsewhere(str(path), found) if is_here or found != ID else ""
+        way_out = way_out or f"; {_way_out(path, str(found), command)}"
+        raise SpecError(f"expected {own}, got {str(path)!r}, {found}{way_out}")
 
 
 def sort_of(path: Path) -> str | None:
@@ -42,6 +47,9 @@ def sort_of(path: Path) -> str | None:
 
 
 def _way_out(path: Path, found: str, command: str) -> str:
+    if found == ID:
+        form = next((form for prefix, form in _ID_IN_A_SPEC.items() if str(path).startswith(prefix)), "{}")
+        return f"a spec names it as `{form.format(path)}`"
     if found in _IN_A_SPEC and command not in _OPTIONS:
         return f"a spec names it as `{_IN_A_SPEC[found].format(path)}`"
     if found == _STUDY:

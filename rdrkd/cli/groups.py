@@ -22,16 +22,29 @@ class Group(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that refuses all wrong values on the command line at once, where Click stops at the first."""
+    """A command that refuses all wrong values on the command line at once, where Click stops at the first.
+
+    No value may be an empty text, and an unknown option is answered with the one that was meant.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line."""
         try:
+            if any(not arg or arg.endswith("=") or "://" in arg for arg in args):
+                from rdrkd.cli.refusals import refuse_texts
+
+                refuse_texts(self, ctx, args)
             return super().parse_args(ctx, [*args])
         except typer.BadParameter:
             from rdrkd.cli.refusals import refuse_all
 
             refuse_all(self, ctx, args)
+            raise
+        except Exception as error:
+            if hasattr(error, "option_name"):  # of Click's NoSuchOption, which typer does not export
+                from rdrkd.cli.refusals import suggest_option
+
+                suggest_option(self, ctx, error)
             raise
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from rdrkd.cli.distill_inputs import there
 from rdrkd.cli.reading import takes_reading
 from rdrkd.cli.run_output import show_inspection
 from rdrkd.errors import FolderError
@@ -47,6 +48,7 @@ def inspect(
     """Check a dataset or a weights file without running any code in it; exit status 3 if it is unusable."""
     die_with_parent()
     environment.apply()
+    there("file", file, "a dataset or weights")
     stream = events_stream() if as_json else None
     if not as_json:
         typer.echo(f"checking {file} ...", err=True)
@@ -77,10 +79,22 @@ def report(
         command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
         raise FolderError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
 
-    if not run_dir.is_dir():
-        raise FolderError(f"expected a run folder, got nothing at {run_dir}{file_suggestion(run_dir)}")
+    if not (run_dir / RESOLVED).is_file():
+        raise FolderError(f"expected a run folder, got {_instead(run_dir, RESOLVED)}")
     for name in write_report(run_dir):
         typer.echo(run_dir / name)
+
+
+def _instead(path: Path, mark: str) -> str:
+    """Return what is at a path that is no run folder, with the run folder above or below it; `mark` is in each."""
+    if not path.exists():
+        return f"nothing at {path}{file_suggestion(path)}"
+    if path.is_dir():
+        inside = sorted((file.parent for file in path.glob(f"*/{mark}")), key=lambda run: run.stat().st_mtime)
+        meant = f"; did you mean `{inside[-1]}`, its newest one?" if inside else ""
+        return f"the folder {path} without a {mark}{meant}"
+    above = next((folder for folder in path.parents if (folder / mark).is_file()), None)
+    return f"the file {path}" + ("" if above is None else f"; did you mean `{above}`?")
 
 
 def schema() -> None:

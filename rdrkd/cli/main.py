@@ -128,12 +128,14 @@ def main() -> None:
     die_with_parent()  # if a worker started it
     try:
         app()
-    except RdrkdError as error:  # from a command without events
+    except (RdrkdError, OSError) as error:  # from a command without events
         from rich.console import Console
 
         from rdrkd.cli.run_output import show_failure
         from rdrkd.events import EXIT_FAILED
-        from rdrkd.process.process import failure_of
+        from rdrkd.process.process import failure_of, is_of_a_file
 
+        if isinstance(error, OSError) and not is_of_a_file(error):
+            raise
         show_failure(failure_of(error), Console(stderr=True))
         raise SystemExit(EXIT_FAILED) from error

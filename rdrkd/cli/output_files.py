@@ -25,7 +25,8 @@ def target_of(output: Path | None, default: str, suffixes: Collection[str] = ())
     if target != output and target.exists():
         raise typer.BadParameter(f"{target} exists already: `--output {target}` overwrites it")
     if suffixes and target.suffix not in suffixes:
-        raise _refused(output, f"expected a file named {_either(suffixes)}, got {target.name}")
+        came = target.name if target.suffix else f"no folder {output}"
+        raise _refused(output, f"expected a file named {_either(suffixes)}, got {came}")
     if not target.parent.is_dir():
         came = f"the file {target.parent}" if target.parent.exists() else f"no {target.parent}"
         raise _refused(output, f"expected an existing folder, got {came}")

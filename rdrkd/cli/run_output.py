@@ -19,7 +19,7 @@ from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
 from rdrkd.process.environment import warns
 from rdrkd.reasons import Reason
-from rdrkd.run_folder.names import CARD, PAGE, RESULT
+from rdrkd.run_folder.names import CARD, PAGE, RESULT, SPEC
 from rdrkd.training.part import PHASES
 
 # The files of a run folder that its owner wants first.
@@ -47,6 +47,8 @@ class People:
     ) -> None:
         self.console, self.run_dir, self.say = console or Console(), run_dir, say
         self.stop = False
+        self._held = run_dir is not None and (run_dir / SPEC).is_file()  # an earlier command's run
+        self._resolved = False
         self._progress: Progress | None = None
         self._columns: tuple[str, ...] = ()
         self._phase = ""
@@ -70,6 +72,8 @@ class People:
                 self.console.print(f"[yellow]warning[/]{place} {escape(self.say(event.message))}")
             case events.Done():
                 self._close()
+                if self.run_dir is not None and not self._resolved:
+                    self.console.print("this run has finished; its result:")
                 show_result(event.result, self.console, self.say)
                 if self.run_dir is not None:
                     show_files(event.result, self.run_dir, self.console)
@@ -85,11 +89,18 @@ class People:
                     self._calibrated = True
                     chosen = ", ".join(f"{name} {weight:.3g}" for name, weight in event.weights.items())
                     self.console.print(f"[dim]loss weights by calibration: {chosen}[/]", highlight=False)
-            case events.Resolved():
+            case events.Resolved():  # nothing refuses the run any more
+                self._tell_folder()
                 self._baseline = bool(event.resolved_spec.get("baseline"))
                 self._own = (event.resolved_spec.get("train") or {}).get("epochs", 0)
             case events.Checkpoint():
                 pass
+
+    def _tell_folder(self) -> None:
+        self._resolved = True
+        if self.run_dir is not None:
+            words = f"resuming {self.run_dir} with its settings" if self._held else f"run folder: {self.run_dir}"
+            self.console.print(words, highlight=False, markup=False)
 
     def _on_progress(self, event: events.Progress) -> None:
         self._begin(event.phase)

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from rdrkd.spec import RunSpec
 
 
+_KINDS = ("distill", "train", "evaluate", "export")
+_EXPECTED = {"dataset": "a dataset"}  # in an option beside a spec; all others name weights
+
+
 @takes_reading
 def distill(
     spec: SpecOrOptions = None,
@@ -245,7 +249,6 @@ def _from_options(
             from rdrkd.run.run import Inputs, run
 
             spec = chosen(options, networks, run_dir, cache, reading, tell)
-            tell(f"run folder: {run_dir}")
             inputs = Inputs(device=options.get("device"), cache=cache, reading=reading)
             return run(spec, run_dir, reporter, inputs)
         except RdrkdError as error:
@@ -269,14 +272,18 @@ def _run(
 
     @_leaving_nothing(folder, reporter)
     def work(reporter: Reporter) -> dict[str, Any]:
-        from rdrkd.spec.files import read_spec
+        from rdrkd.spec.files import parse_file, read_spec
 
         expect_spec(spec, kind)
-        job = read_spec(spec)
-        if job.kind != kind:
-            raise SpecError(f"expected a spec of the kind {kind!r}, got {job.kind!r}: use `rdrkd {job.kind} {spec}`")
-        if isinstance(reporter, People):
-            reporter.console.print(f"run folder: {folder}", highlight=False, markup=False)
+        content = parse_file(spec)
+        found = content.get("kind") if isinstance(content, dict) else None
+        if found != kind and found in _KINDS:
+            raise SpecError(f"expected a spec of the kind {kind!r}, got {found!r}: use `rdrkd {found} {spec}`")
+        given = {field: path for field, path in paths.items() if path is not None}
+        for field, path in given.items():
+            if field != "cache":
+                distill_inputs.there(f"--{field}", path, _EXPECTED.get(field, "a weights file"))
+        job = read_spec(spec, given)
         _claim(folder)
         reporter.emit(Progress(phase="preparing"))
         from rdrkd.run.run import Inputs, run

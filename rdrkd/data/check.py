@@ -18,6 +18,7 @@ from rdrkd.data.frames import Box, Frame
 from rdrkd.data.ignored import ignored_among
 from rdrkd.data.images import ImageFault, decode, quiet_decoders
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.figures import counted
 from rdrkd.files import file_sha256
 from rdrkd.problem_grouping import Grouped
 
@@ -71,7 +72,8 @@ class Findings:
         """Raise `DatasetError` with the problems, if there are any."""
         if problems := self.problems:
             first = problems[0]
-            raise DatasetError(f"{self._found.total} problems, the first at {first.where}: {first.detail}", problems)
+            found = counted(self._found.total, "problem")
+            raise DatasetError(f"{found}, the first at {first.where}: {first.detail}", problems)
 
 
 @dataclass(frozen=True)

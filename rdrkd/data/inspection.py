@@ -12,6 +12,7 @@ from rdrkd.data.check import MOST_PROBLEMS, Findings, check
 from rdrkd.data.dataset import Dataset, local_dataset
 from rdrkd.data.faults import Faults
 from rdrkd.data.formats import Format, detect
+from rdrkd.data.opening import refuse_options
 from rdrkd.data.reading import Reading
 from rdrkd.data.to_yolo import Settled, reopened, settle
 from rdrkd.errors import DatasetError, DiskFullError, Problem
@@ -49,8 +50,7 @@ def _inspected(path: Path, cache: Path | None, reading: Reading, draw: Draw) -> 
         try:
             if is_archive:
                 return _of_archive(path, Path(folder), report, reading, draw)
-            if reading.split is not None:
-                raise DatasetError("expected `divide` for an archive, got it for a folder, which is never written to")
+            refuse_options(path, reading)
             return _of_folder(path, report, draw)
         except DatasetError as error:
             return refused(report, error.problems or [Problem(path.name, str(error))])

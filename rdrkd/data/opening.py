@@ -15,6 +15,24 @@ from rdrkd.errors import DatasetError
 from rdrkd.suggestion import file_suggestion
 
 
+def is_local(path: Path) -> bool:
+    """Return whether a dataset is a folder or a data YAML, which is read where it lies, and no archive."""
+    return path.is_dir() or path.suffix.lower() in (".yaml", ".yml")
+
+
+def refuse_options(path: Path, reading: Reading) -> None:
+    """Refuse to read a folder otherwise than as it is: dividing it or leaving out parts of it would write to it.
+
+    Raises:
+        DatasetError: the reading has options.
+    """
+    if reading != AS_IT_IS:
+        raise DatasetError(
+            f"expected an archive for --lenient, --keep and --divide, got {path.name}, whose own files are never "
+            "written to: pack the folder as a .zip"
+        )
+
+
 def open_dataset(
     path: Path,
     cache: Path,
@@ -40,9 +58,8 @@ def open_dataset(
     reading = reading or AS_IT_IS
     if not path.exists():
         raise DatasetError(f"expected a dataset at {path}, got nothing there{file_suggestion(path)}")
-    if path.is_dir() or path.suffix.lower() in (".yaml", ".yml"):
-        if reading.split is not None:
-            raise DatasetError("expected a split for an archive only, got one for a folder, which is never written to")
+    if is_local(path):
+        refuse_options(path, reading)
         return local_dataset(path)
 
     def accept(folder: Path) -> dict[str, Any]:

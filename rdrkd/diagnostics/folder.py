@@ -23,8 +23,9 @@ def read(run_dir: Path, result: Mapping[str, Any] | None = None) -> Run:
     try:
         spec = json.loads((run_dir / RESOLVED).read_text())
     except (OSError, ValueError) as error:
+        came = error.strerror if isinstance(error, OSError) else error
         raise FolderError(
-            f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {error}"
+            f"expected a run folder, with a {RESOLVED} that can be read, got {run_dir}: {came}"
         ) from error
     if not isinstance(spec, dict):
         raise FolderError(f"expected an object in {RESOLVED}, got {type(spec).__name__}")

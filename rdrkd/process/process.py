@@ -50,16 +50,27 @@ def conclude(work: Callable[[Reporter], dict[str, Any]], reporter: Stoppable) ->
         reporter.emit(failure_of(error))
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  - the process's outermost handler: reported with its traceback
-        traceback.print_exception(error)
+        explained = is_of_a_file(error) and not isinstance(reporter, JsonLines)
+        if not explained:
+            traceback.print_exception(error)
         reporter.emit(failure_of(error))
-        return EXIT_INTERNAL
+        return EXIT_FAILED if explained else EXIT_INTERNAL
+
+
+def is_of_a_file(error: BaseException) -> bool:
+    """Return whether the operating system refused a file, so that its name and the reason explain the error."""
+    return isinstance(error, OSError) and error.filename is not None and error.strerror is not None
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Return the failure event for an error; for an error from outside the library, its class and first line."""
+    """Return the failure event for an error; one from outside the library by its file, or its class and line."""
     if isinstance(error, RdrkdError):
         problems = [{"where": problem.where, "detail": problem.detail} for problem in error.problems]
         return Failed(reason=error.reason, message=error.headline, problems=problems)
+    if isinstance(error, OSError) and is_of_a_file(error):
+        names = [name for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+        files = " and ".join(map(os.fsdecode, names))
+        return Failed(reason=reason_of(error), message=f"expected access to {files}, got: {error.strerror}")
     return Failed(reason=reason_of(error), message=f"{type(error).__name__}: {_first_line(error)}")
 
 

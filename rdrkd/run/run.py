@@ -14,15 +14,15 @@ from rdrkd import __version__
 from rdrkd.data import Dataset, open_dataset
 from rdrkd.data.check import check
 from rdrkd.diagnostics.run_report import Reports
-from rdrkd.errors import FolderError, ModelError, StopRequested
+from rdrkd.errors import FolderError, StopRequested
 from rdrkd.evaluation.evaluate import evaluate
 from rdrkd.events import Progress, Resolved, Warn
 from rdrkd.export.run import export
-from rdrkd.files import file_sha256, held, write_json
+from rdrkd.files import held, write_json
 from rdrkd.models import LoadedModel
 from rdrkd.process.devices import devices_of
 from rdrkd.reporter import Reporter
-from rdrkd.run import model_card
+from rdrkd.run import identity, model_card
 from rdrkd.run.comparison import card
 from rdrkd.run.load_models import Inputs as Inputs
 from rdrkd.run.load_models import check_classes, open_models, path_of
@@ -31,9 +31,8 @@ from rdrkd.run_folder import checkpoints
 from rdrkd.run_folder.folder import Begun
 from rdrkd.run_folder.names import CALLED, RESULT
 from rdrkd.run_folder.recorder import Recorder
-from rdrkd.spec import Architecture, Distill, Evaluate, Export, RunSpec, Train, references
+from rdrkd.spec import Distill, Evaluate, Export, RunSpec, Train
 from rdrkd.spec.resolved import with_defaults
-from rdrkd.suggestion import file_suggestion
 from rdrkd.training.plan import Plan
 from rdrkd.ultralytics_adapter import ULTRALYTICS_VERSION
 
@@ -54,6 +53,7 @@ def run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs | None 
 def _run(spec: RunSpec, run_dir: Path, reporter: Reporter, inputs: Inputs) -> dict[str, Any]:
     begun = Begun(run_dir, spec)
     if begun.finished and begun.same:
+        begun.check_inputs(identity.at_hand(spec, inputs, inputs.cache or run_dir / "dataset"))
         return begun.result()
     reporter = Recorder(reporter, run_dir)
     try:
@@ -78,9 +78,9 @@ def _go(spec: RunSpec, run_dir: Path, begun: Begun, reporter: Reporter, inputs: 
     devices = devices_of(inputs.device)
     opened = None if begun.finished else open_models(spec, inputs, devices, checkpoints.complete(run_dir))
     cache = inputs.cache or run_dir / "dataset"
-    dataset = open_dataset(_dataset_path(spec, inputs), cache, reading=inputs.reading)
+    dataset = open_dataset(identity.dataset_path(spec, inputs), cache, reading=inputs.reading)
     resolved = _resolved(spec, dataset, inputs, _called(run_dir))
-    begun.check_inputs(resolved)  # up to here, an earlier run's files are unchanged
+    begun.check_inputs(resolved["provenance"])  # up to here, an earlier run's files are unchanged
     if begun.finished:  # perhaps with other names or paths, but the same content
         begun.name()
         return begun.result()
@@ -134,10 +134,6 @@ def _export(
     return {**result, "student": card(model, spec.export.imgsz)}
 
 
-def _dataset_path(spec: RunSpec, inputs: Inputs) -> Path:
-    return inputs.dataset if inputs.dataset is not None else Path(spec.dataset)
-
-
 def _cost(started: float, device: str | None) -> dict[str, Any]:
     """Return the cost of this run: seconds since it began or resumed, and peak memory.
 
@@ -163,19 +159,14 @@ def _called(run_dir: Path) -> dict[str, str]:
 def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs, called: dict[str, str]) -> dict[str, Any]:
     """Return the spec with every default, the expanded terms, and everything else that determines the outcome."""
     content = with_defaults(spec)
-    alone = isinstance(spec, Distill) and not spec.distillation.recipe.terms  # the preset `none` opens no teacher
-    models = {
-        field: _sha256(path_of(reference, getattr(inputs, field), field))
-        for field, reference in references(spec).items()
-        if not isinstance(reference, Architecture) and not (alone and field == "teacher")
-    }
     content["provenance"] = {
         "dataset_sha256": dataset.sha256,
         "classes": list(dataset.names),
         **({"names": called} if called else {}),
+        "reading": inputs.reading.variant,
         **({"divide": dataset.divide} if dataset.divide else {}),
         **({"scaling": [dataset.scaling.low, dataset.scaling.high]} if dataset.scaling else {}),
-        "model_sha256": models,
+        "model_sha256": identity.of_models(spec, inputs),
         "device": inputs.device or ("cuda" if torch.cuda.is_available() else "cpu"),
         "versions": {
             "rdrkd": __version__,
@@ -185,9 +176,3 @@ def _resolved(spec: RunSpec, dataset: Dataset, inputs: Inputs, called: dict[str,
         },
     }
     return content
-
-
-def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise ModelError(f"expected a weights file, got nothing at {path.name}{file_suggestion(path)}")
-    return file_sha256(path)

@@ -6,6 +6,7 @@ its folder, so a corrected run may use it.
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ from rdrkd.spec.resolved import with_defaults
 
 _MOST = 5  # differing fields to name
 _WAY_OUT = "Choose another folder (--name, --run-dir), or delete this one"
+# What a run's result depends on besides its spec, by its key in the resolved spec's `provenance`.
+_INPUTS = {
+    "dataset_sha256": "dataset",
+    "model_sha256": "models",
+    "reading": "options --lenient, --keep and --divide",
+}
 _NAMING = (
     "name",
     "dataset",
@@ -70,21 +77,25 @@ class Begun:
             (self._folder / METRICS).unlink(missing_ok=True)
         write_json(self._folder / RESOLVED, with_defaults(self._spec))
 
-    def check_inputs(self, resolved: dict[str, Any]) -> None:
-        """Refuse to resume with another dataset or other models than the run began with.
+    def check_inputs(self, now: Mapping[str, Any]) -> None:
+        """Refuse another dataset, other models or another reading of the dataset than the run began with.
+
+        Args:
+            now: the `provenance` of a resolved spec, or the part of it that is known; the rest is not compared.
 
         Raises:
             FolderError: they differ.
         """
-        earlier = ((_read(self._folder / RESOLVED) if self.held else None) or resolved)["provenance"]
-        for key in ("dataset_sha256", "model_sha256"):
-            if earlier[key] != resolved["provenance"][key]:
-                what = "dataset" if key == "dataset_sha256" else "models"
-                was, now = _hashes(earlier[key]), _hashes(resolved["provenance"][key])
-                raise FolderError(
-                    f"expected the {what} that this run was begun with, got others. {_WAY_OUT}. "
-                    f"(sha256: {was}; now: {now})"
-                )
+        earlier = ((_read(self._folder / RESOLVED) if self.held else None) or {}).get("provenance", {})
+        for key, what in _INPUTS.items():
+            if key not in earlier or key not in now:  # an earlier version recorded no reading
+                continue
+            was, came = earlier[key], now[key]
+            if isinstance(came, dict):
+                came = {field: came.get(field, sha256) for field, sha256 in was.items()}
+            if was != came:
+                hashes = "" if key == "reading" else f" (sha256: {_hashes(was)}; now: {_hashes(came)})"
+                raise FolderError(f"expected the {what} that this run was begun with, got others. {_WAY_OUT}.{hashes}")
 
     def name(self) -> None:
         """Bind the folder to the spec, with its names and paths."""

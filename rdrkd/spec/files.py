@@ -1,34 +1,50 @@
 """Read a job spec from a JSON or YAML file."""
 
 import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from rdrkd.errors import SpecError
+from rdrkd.errors import Problem, SpecError
 from rdrkd.figures import counted
 from rdrkd.spec.jobs import RUN_SPEC, RunSpec
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.training import EvaluationSettings
+from rdrkd.spec.unusable import unusable
 from rdrkd.suggestion import file_suggestion
 
 
-def read_spec(file: Path) -> RunSpec:
+def read_spec(file: Path, given: Collection[str] | None = None) -> RunSpec:
     """Read and check a spec file.
 
+    Args:
+        file: the file.
+        given: the fields of which the command line names the file; None: whether inputs exist is not checked.
+
     Raises:
-        SpecError: it cannot be read, is neither JSON nor YAML, or has invalid fields (one problem each).
+        SpecError: it cannot be read, is neither JSON nor YAML, or has invalid fields or missing inputs (one problem
+            each).
     """
     data = parse_file(file)
     if data is None:
         raise SpecError(f"expected a job spec in {file}, got an empty file")
+    missing = [] if given is None else list(unusable(data, "jobs submit", given))
     try:
-        return RUN_SPEC.validate_python(data)
+        spec = RUN_SPEC.validate_python(data)
     except ValidationError as error:
-        problems = problems_of(error, data)
-        raise SpecError(f"{file}: refused because of {counted(len(problems), 'field')} of the spec", problems) from None
+        raise refusal(file, "spec", [*problems_of(error, data), *missing]) from None
+    if missing:
+        raise refusal(file, "spec", missing)
+    return spec
+
+
+def refusal(file: Path, what: str, problems: Sequence[Problem]) -> SpecError:
+    """Return the refusal of a spec; of several problems of one field, the first counts."""
+    listed = list({problem.where: problem for problem in reversed(problems)}.values())[::-1]
+    return SpecError(f"{file}: refused because of {counted(len(listed), 'field')} of the {what}", listed)
 
 
 def evaluation_settings(**fields: Any) -> EvaluationSettings:

@@ -15,10 +15,11 @@ from rdrkd.spec import ARCHITECTURES
 from rdrkd.spec.controls import CONTROLS
 from rdrkd.spec.problems import problems_of
 from rdrkd.spec.study import Study
-from rdrkd.study.specfile import missing
+from rdrkd.spec.unusable import unusable
 
 _OPTIONS = {
-    "/dataset": "dataset", "/teacher/model": "--teacher", "/student": "--student", "/seeds": "--seeds",
+    "/dataset": "dataset", "/teacher/model": "--teacher", "/student": "--student",
+    "/teacher/model/path": "--teacher", "/student/path": "--student", "/seeds": "--seeds",
     "/train/epochs": "--epochs", "/train/imgsz": "--imgsz", "/train/batch": "--batch",
 }  # fmt: skip
 
@@ -56,10 +57,11 @@ def write_table_study(
         "seeds": list(range(seeds)),
         "train": train,
     }
+    problems = list(unusable(content, "studies submit"))
     try:
-        problems = list(missing(Study.model_validate(content)))
+        Study.model_validate(content)
     except ValidationError as error:
-        problems = problems_of(error, content)
+        problems = [*problems_of(error, content), *problems]
     # The teacher's settings are the students', so their problems are the same.
     refused = [Problem(_OPTIONS.get(one.where, one.where), one.detail) for one in problems if not _is_teachers(one)]
     if refused:

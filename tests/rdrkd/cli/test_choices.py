@@ -8,6 +8,7 @@ import pytest
 
 from rdrkd.cli import distill_on_service
 from rdrkd.cli.choices import Facts, choose
+from rdrkd.figures import counted
 from rdrkd.run_warnings import steps_of
 from rdrkd.spec import TrainSettings
 
@@ -35,6 +36,12 @@ def test_a_short_training_is_not_all_warm_up(epochs: int) -> None:
     assert settings.warmup_epochs <= epochs / 10
 
 
+def test_one_is_counted_in_the_singular() -> None:
+    reasons = [choice.why for choice in choose(Facts(images=1, classes=1, cores=2), {"epochs": 1, "batch": 1})]
+    assert "a tenth of 1 epoch" in reasons
+    assert not [why for why in reasons if " 1 epochs" in why or " 1 steps" in why or " 1 classes" in why]
+
+
 def test_a_batch_grows_with_the_memory_and_shrinks_with_the_input() -> None:
     def batch(gib: int, imgsz: int, student: str) -> object:
         return values(Facts(images=10**5, student=student, gpu_bytes=gib * GIB), imgsz=imgsz)["batch"]
@@ -60,7 +67,7 @@ def test_few_images_get_a_step_after_every_batch(images: int, epochs: int | None
     steps = steps_of(images, choices["epochs"].value, batch, nbs)
     assert ("nbs" in choices) == (steps_of(images, choices["epochs"].value, batch, 64) < 1000)
     assert nbs in (batch, 64)
-    assert f"for {steps} steps" in choices["optimizer"].why, "one count of the steps everywhere"
+    assert f"for {counted(steps, 'step')}" in choices["optimizer"].why, "one count of the steps everywhere"
 
 
 def test_an_input_smaller_than_the_teachers_is_remarked_on() -> None:

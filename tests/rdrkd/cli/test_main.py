@@ -1,5 +1,6 @@
 """The command line as people and workers call it: what it prints, and the status it leaves with."""
 
+import io
 import json
 import os
 import shutil
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rdrkd import __version__
-from rdrkd.cli.main import COMMANDS, app
+from rdrkd.cli.main import COMMANDS, app, main
 from rdrkd.cli.run_output import People
 from rdrkd.cli.runs import _leaving_nothing
 from rdrkd.data import open_dataset
@@ -38,7 +40,7 @@ from rdrkd.files import held
 from rdrkd.models import build, save_student
 from rdrkd.process.process import conclude, reason_of
 from rdrkd.reasons import Reason
-from rdrkd.reporter import Memory
+from rdrkd.reporter import JsonLines, Memory
 from tests.rdrkd.data.crafted import make_dataset
 from tests.rdrkd.data.test_one_reader import float_tiff, trailing, tree
 from tests.rdrkd.datasets import tiny_dataset
@@ -274,7 +276,8 @@ def test_help_is_never_cut() -> None:
 
 
 def test_an_inspection_says_first_what_it_checks(tmp_path: Path) -> None:
-    assert call("inspect", tmp_path / "gone.zip").stderr.startswith(f"checking {tmp_path / 'gone.zip'} ...")
+    (tmp_path / "a.zip").write_bytes(b"no archive")
+    assert call("inspect", tmp_path / "a.zip").stderr.startswith(f"checking {tmp_path / 'a.zip'} ...")
 
 
 def weights_of(data: Path, folder: Path) -> Path:
@@ -302,7 +305,9 @@ def test_one_command_trains_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     assert first.exit_code == again.exit_code == EXIT_DONE, first.output + again.output
     assert "batch 4: all 4 training images" in first.output
     assert "preset" not in first.output
-    assert "resuming runs/yolov8n-half-on-may" in again.output
+    assert "run folder: runs/yolov8n-half-on-may" in first.output
+    assert "this run has finished; its result:" in again.output
+    assert "resuming" not in again.output
     assert (tmp_path / "runs/yolov8n-half-on-may/student.pt").is_file()
 
 
@@ -329,7 +334,7 @@ def test_one_command_distils_and_goes_on(data: Path, tmp_path: Path) -> None:
         ]
     assert "student alone" in first.output
     assert "imgsz 96: as the teacher was trained" in first.output
-    assert "with its settings, where no option sets others" in " ".join(again.output.split())  # a long path breaks it
+    assert "this run has finished; its result:" in again.output
     spec = json.loads((run_dir / "spec.json").read_text())
     assert (spec["train"]["imgsz"], spec["train"]["epochs"], spec["name"]) == (96, 1, "yolov8n-half-from-student")
 
@@ -512,6 +517,43 @@ def test_errors_become_events(
     assert ("Traceback" in capsys.readouterr().err) == (status == EXIT_INTERNAL), "the log has it, the user need not"
 
 
+@pytest.mark.parametrize("to_programs", [False, True])
+def test_a_refused_file_ends_a_run_in_one_sentence(capsys: pytest.CaptureFixture[str], to_programs: bool) -> None:
+    def work(_: object) -> dict[str, Any]:
+        Path("/proc/version/x").write_text("")
+        return {}
+
+    out = io.StringIO()
+    status = conclude(work, JsonLines(out) if to_programs else People(Console(file=out, width=200)))
+    assert "expected access to /proc/version/x, got: Not a directory" in out.getvalue()
+    assert (status, "Traceback" in capsys.readouterr().err) == (
+        (EXIT_INTERNAL, True) if to_programs else (EXIT_FAILED, False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "a/b"), "expected access to a/b, got: Permission denied"),
+        (OSError(18, "Invalid cross-device link", "a", None, "b"), "expected access to a and b, got: Invalid"),
+        (OSError("no file is to blame"), None),
+        (KeyError("x"), None),
+    ],
+)
+def test_an_error_is_a_sentence_if_a_file_explains_it_and_else_a_traceback(
+    error: Exception, words: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("rdrkd.cli.main.app", fail)
+    with pytest.raises(SystemExit if words else type(error)) as ended:
+        main()
+    if words:
+        assert ended.value.code == EXIT_FAILED
+        assert words in " ".join(capsys.readouterr().err.split())
+
+
 def test_torchs_own_error_is_the_gpus_memory() -> None:
     import torch
 
@@ -531,7 +573,7 @@ def test_a_signal_asks_the_run_to_stop_and_a_second_ends_it(number: signal.Signa
     script = (
         "import os, signal, sys\n"
         "from rdrkd.process.process import conclude\n"
-        "from rdrkd.reporter import Memory\n"
+        "from rdrkd.reporter import JsonLines, Memory\n"
         "number = int(sys.argv[1])\n"
         "def work(asked):\n"
         "    assert not asked.should_stop()\n"
@@ -566,7 +608,7 @@ def test_stdout_carries_event_lines_alone(tmp_path: Path) -> None:
 
 
 def test_a_refused_spec_is_one_event(tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, train={"epochs": 0})
+    spec = write_spec(tmp_path, train={"epochs": 0}, dataset=str(tmp_path))
     command = [*RDRKD, "train", spec, "--run-dir", tmp_path / "run", "--events"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == EXIT_FAILED

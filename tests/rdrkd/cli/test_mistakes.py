@@ -1,7 +1,9 @@
 """What newcomers get wrong on the command line: it is refused before anything is written, with the way out."""
 
+import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,6 +46,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data.yaml").write_text("names: [person]\ntrain: images\n")
     (tmp_path / "job.yaml").write_text("kind: train\nmodel: {architecture: yolov8n}\ndataset: scenes.zip\n")
     (tmp_path / "job.json").write_text(json.dumps({"kind": "train", "dataset": "scenes.zip"}))
+    (tmp_path / "ran").mkdir()
+    for name in (RESOLVED, "spec.json", "student.pt"):
+        (tmp_path / "ran" / name).write_text("{}")
     (tmp_path / "study.yaml").write_text("name: s\ndataset: scenes.zip\nmethods: [none]\nseeds: [0]\n")
     return tmp_path
 
@@ -147,7 +152,7 @@ def test_no_command_writes_before_it_refuses_a_device(command: tuple[str, ...], 
     said = refused(*command, "--device", "banana" if command[0] == "bench" else "cuda:99")
     assert "expected a device" in said or "expected as device" in said
     assert content(here) == before
-    assert sorted(path.name for path in here.iterdir() if path.is_dir()) == []
+    assert [path.name for path in here.iterdir() if path.is_dir()] == ["ran"]
 
 
 def test_a_wrong_name_of_a_device_and_the_cpu_need_no_torch() -> None:
@@ -180,6 +185,11 @@ def test_a_wrong_name_of_a_device_and_the_cpu_need_no_torch() -> None:
         ("export", "yolov8n", "an architecture; a spec names it as `{architecture: yolov8n}`"),
         ("study run", "job.yaml", "a job spec; did you mean `rdrkd train job.yaml`?"),
         ("study run", "job.json", "a job spec; did you mean `rdrkd train job.json`?"),
+        ("evaluate", "ran", "a run folder; its weights are `ran/student.pt`; its spec is `ran/spec.json`"),
+        ("export", "ran", "a run folder; its weights are `ran/student.pt`; its spec is `ran/spec.json`"),
+        ("distill", "ran", "a run folder; its weights are `ran/student.pt`; its spec is `ran/spec.json`"),
+        ("evaluate", "job_1", "`rdrkd jobs submit` takes ids, and `rdrkd jobs weights job_1` downloads"),
+        ("train", "mdl_1", "an id of a service; this command takes local files: `rdrkd jobs submit` takes ids"),
         ("study run", "scenes.zip", "a dataset; a spec names it as `dataset: scenes.zip`"),
     ],
 )
@@ -190,6 +200,76 @@ def test_what_is_given_in_place_of_a_spec_is_named(command: str, given: str, mea
     assert content(here) == before
     if command in ("distill", "train") and "--" in meant:
         assert meant in refused(command, given, "--epochs", 3), "options do not hide it"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("l.pt", "got the file l.pt"),
+        ("ran/student.pt", "got the file ran/student.pt; did you mean `ran`?"),
+        ("ran/train/results.csv", "got the file ran/train/results.csv; did you mean `ran`?"),
+        (".", f"got the folder . without a {RESOLVED}; did you mean `ran`, its newest one?"),
+        ("ran/train", f"got the folder ran/train without a {RESOLVED}"),
+        ("rann", "got nothing at rann; did you mean `ran`?"),
+    ],
+)
+def test_what_is_given_in_place_of_a_run_folder_is_named(given: str, meant: str, here: Path) -> None:
+    (here / "ran" / "train").mkdir()
+    (here / "ran" / "train" / "results.csv").touch()
+    said = refused("report", given)
+    assert said.endswith(meant)
+    assert "Errno" not in said
+
+
+@pytest.mark.parametrize("option", ["--teacher", "--student", "--data"])
+@pytest.mark.parametrize("value", ["ran", "mdl_1", "ds_1", "job_1"])
+def test_a_run_folder_and_an_id_are_no_local_input(option: str, value: str) -> None:
+    options = {"--teacher": "l.pt", "--student": "yolov8n", "--data": "scenes.zip"} | {option: value}
+    said = refused("distill", *(part for pair in options.items() for part in pair), "--run-dir", "run")
+    way_out = "its weights are `ran/student.pt`" if value == "ran" else "`rdrkd jobs submit` takes ids"
+    assert f"{option} expected" in said
+    assert way_out in said
+    assert "is it meant for" not in said
+
+
+BROKEN = {
+    "kind": "distill", "teacher": {"path": "ll.pt"}, "student": {"path": "ran"}, "dataset": "scene.zip",
+    "train": {"epochs": 0},
+}  # fmt: skip
+OF_A_SERVICE = {"teacher": {"model": "mdl_1"}, "student": {"job": "job_1"}, "dataset": "ds_1"}
+
+
+@pytest.mark.parametrize("wrong", [True, False])
+def test_a_specs_missing_files_are_named_with_its_wrong_fields(here: Path, wrong: bool) -> None:
+    spec = BROKEN if wrong else BROKEN | {"train": {}}
+    (here / "bad.json").write_text(json.dumps(spec))
+    said = refused("distill", "bad.json")
+    assert "/teacher/path expected a weights file, got nothing at ll.pt; did you mean `l.pt`?" in said
+    assert "/student/path expected a weights file, got the folder ran" in said
+    assert "/dataset expected a dataset, got nothing at scene.zip; did you mean `scenes.zip`?" in said
+    assert ("/train/epochs expected a value" in said) == wrong
+    assert f"refused because of {4 if wrong else 3} fields" in said
+    assert "run folder" not in said
+    assert not Path("runs").exists()
+    study = {"name": "s", "methods": ["none"], "seeds": [0, -1][: 1 + wrong]} | {
+        key: spec[key] for key in ("teacher", "student", "dataset")
+    }
+    (here / "bad.json").write_text(json.dumps(study))
+    said = refused("study", "run", "bad.json", "--out", "out")
+    for where in ("/teacher/path", "/student/path", "/dataset", *(["/seeds/1"] if wrong else [])):
+        assert f" {where} expected " in said
+
+
+def test_a_specs_ids_are_named_with_the_command_that_takes_them(here: Path) -> None:
+    (here / "bad.json").write_text(json.dumps(BROKEN | OF_A_SERVICE | {"train": {}, "labels": {"path": "x"}}))
+    said = refused("distill", "bad.json")
+    assert said.count("`rdrkd jobs submit` runs the spec there") == 3
+    assert "/labels" not in said
+    said = refused("distill", "bad.json", "--teacher", "l.pt", "--dataset", "scenes.zip", "--student", "gone.pt")
+    assert "--student expected a weights file, got nothing at gone.pt" in said
+    said = refused("distill", "bad.json", "--teacher", "l.pt", "--dataset", "scenes.zip")
+    assert " /student expected" in said
+    assert " /teacher" not in said
 
 
 # -- a folder of the user's
@@ -241,8 +321,64 @@ def test_a_new_an_empty_and_an_earlier_folder_are_written_to(mark: str | None, t
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FolderError, match="expected a run folder that can be written"):
+    with pytest.raises(FolderError, match=f"expected a run folder that can be written, got {tmp_path}/file/run: "):
         claim(tmp_path / "file/run")
+
+
+def without_roots_rights() -> None:
+    """Drop the capabilities by which root reads and writes everything."""
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "scenes ro/s --images 1 --val-images 1",
+        "up --data-dir ro --detach --port 18917",
+        "up --data-dir ro/d --port 18917",
+        "report ro",
+        "inspect scenes.zip --cache ro/c",
+        "train job.yaml --run-dir ro/r",
+        "bench --output ro/b",
+        "demo --output ro/d",
+    ],
+)
+def test_what_cannot_be_written_is_named_in_one_sentence(command: str, here: Path) -> None:
+    (here / "ro").mkdir()
+    (here / "ro" / RESOLVED).write_text(json.dumps({"kind": "train", "train": {"epochs": 1}}))
+    (here / "ro").chmod(0o555)
+    called = [sys.executable, "-P", "-m", "rdrkd", *command.split()]
+    told = subprocess.run(called, capture_output=True, text=True, timeout=60, preexec_fn=without_roots_rights)
+    said = " ".join((told.stdout + told.stderr).split())
+    assert told.returncode == 3, said
+    assert "Traceback" not in said
+    assert re.search(r"expected .*\bro\b.*: Permission denied", said), said
+
+
+@pytest.mark.parametrize("name", ["scenes.zi", "sceness.zip", "nosuch"])
+def test_an_inspection_of_nothing_is_refused_with_a_similar_name(name: str) -> None:
+    said = refused("inspect", name)
+    assert f"got nothing at {name}" in said
+    assert ("did you mean `scenes.zip`?" in said) == (name == "sceness.zip")
+
+
+@pytest.mark.parametrize("option", [("--lenient",), ("--lenient", "--keep"), ("--divide", "val=0.2")])
+@pytest.mark.parametrize("command", [("distill", "--teacher", "l.pt", "--student", "yolov8n"),
+                                     ("train", "--model", "yolov8n"), ("inspect",)])  # fmt: skip
+def test_options_that_only_an_archive_takes_are_refused_for_a_folder(
+    command: tuple[str, ...], option: tuple[str, ...], here: Path
+) -> None:
+    made = write_scenes(here / "d", "demo", {"train": 2, "val": 1}, 96)
+    save_student(build("yolov8n-half", ["person"]), here, {})
+    (here / "student.pt").replace(here / "l.pt")
+    before = content(here / "d")
+    for data in (made.parent, made):
+        place = (data,) if command == ("inspect",) else ("--data", data)
+        said = refused(*command, *place, *option)
+        assert f"expected an archive for --lenient, --keep and --divide, got {data.name}" in said
+    assert content(here / "d") == before
 
 
 # -- the service's URL

@@ -26,6 +26,7 @@ def test_a_file_or_its_folder_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         ("keep", "keep/student.pt exists already: `--output keep/student.pt` overwrites it"),
         ("gone/x.pt", "expected an existing folder, got no gone"),
         ("student.pt/x.pt", "expected an existing folder, got the file student.pt"),
+        ("missing", r"expected a file named \*.pt or \*.safetensors, got no folder .*missing"),
         ("x.txt", r"expected a file named \*.pt or \*.safetensors, got x.txt"),
     ],
 )

@@ -50,6 +50,30 @@ def test_a_row_an_epoch_under_one_heading() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("held", "ended", "words"),
+    [
+        (False, events.Failed(reason=Reason.FOLDER_UNUSABLE, message="no"), set()),
+        (True, events.Failed(reason=Reason.FOLDER_UNUSABLE, message="no"), set()),
+        (False, events.Resolved(resolved_spec={}), {"run folder: "}),
+        (True, events.Resolved(resolved_spec={}), {"resuming "}),
+        (True, events.Done(result=RESULT), {"this run has finished; its result:"}),
+    ],
+)
+def test_a_run_is_announced_once_nothing_refuses_it(
+    held: bool, ended: events.Event, words: set[str], tmp_path: Path
+) -> None:
+    if held:
+        (tmp_path / "spec.json").write_text("{}")
+    written = io.StringIO()
+    people = People(Console(file=written, width=300), tmp_path)
+    (tmp_path / "spec.json").write_text("{}")  # a run writes it when it begins
+    people.emit(ended)
+    said = {text for text in ("run folder: ", "resuming ", "this run has finished; its result:")
+            if text in written.getvalue()}  # fmt: skip
+    assert said == words
+
+
 WITH_BASELINE = events.Resolved(resolved_spec={"train": {"epochs": 2}, "baseline": True})
 
 

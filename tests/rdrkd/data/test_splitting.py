@@ -168,7 +168,7 @@ def test_other_words_are_another_folder_and_a_split_of_its_own_is_kept(tmp_path:
 def test_a_folder_of_the_owner_is_never_divided_in_place(tmp_path: Path) -> None:
     yolo(tmp_path / "d")
     report = inspect(tmp_path / "d", reading=Reading(split=Split(val=0.2)))
-    assert "expected `divide` for an archive" in report["problems"][0]["detail"]
+    assert "expected an archive for --lenient, --keep and --divide" in report["problems"][0]["detail"]
     with pytest.raises(DatasetError, match="never written to"):
         open_dataset(tmp_path / "d", tmp_path / "cache", reading=Reading(split=Split(val=0.2)))
 

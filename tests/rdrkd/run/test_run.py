@@ -2,14 +2,16 @@ import fcntl
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
 from ultralytics.cfg import check_cfg
 
 from rdrkd.data import Dataset
+from rdrkd.data.reading import Reading
 from rdrkd.data.scenes import write_scenes
 from rdrkd.errors import DatasetError, FolderError, NanLossError, PairError, SpecError, StopRequested, TeacherError
 from rdrkd.events import Checkpoint, Epoch, Event, Warn
@@ -17,7 +19,8 @@ from rdrkd.models import LoadedModel, build, load_weights, save_student
 from rdrkd.reporter import Memory
 from rdrkd.run.run import Inputs, run
 from rdrkd.run_folder import checkpoints
-from rdrkd.spec import JOB_SPEC, Decoupled, JobSpec, Recipe, TrainSettings
+from rdrkd.spec import JOB_SPEC, RUN_SPEC, Decoupled, JobSpec, Recipe, RunSpec, TrainSettings
+from rdrkd.spec.splitting import Split
 from rdrkd.training import resume_state
 from rdrkd.training.plan import Plan
 from rdrkd.training.train import train as train_plan
@@ -37,6 +40,19 @@ def distill(scenes: Path, epochs: int = 2, **fields: Any) -> JobSpec:
 def train(scenes: Path, epochs: int = 1, **fields: Any) -> JobSpec:
     spec = {"kind": "train", "model": {"architecture": "yolov8n-half"}, "dataset": str(scenes)}
     return JOB_SPEC.validate_python({**spec, "train": {**TRAIN, "epochs": epochs}, **fields})
+
+
+class Finished(NamedTuple):
+    """A finished run."""
+
+    spec: RunSpec
+    inputs: Inputs
+    folder: Path
+    result: dict[str, Any]
+
+
+def refuse_to_open(*_arguments: object) -> None:
+    raise AssertionError("expected nothing to be opened again")
 
 
 def events(memory: Memory, kind: type[Epoch] | type[Checkpoint] | type[Warn]) -> list[Any]:
@@ -99,6 +115,70 @@ def test_a_finished_folder_gives_its_result_again(distilled: tuple[Path, Memory,
     again = Memory()
     assert run(distill(scenes, epochs=3), folder, again) == result
     assert not again.events
+
+
+def evaluated(model: Path, data: Path, folder: Path, given: bool) -> Finished:
+    """Return a finished evaluation; `given`: its spec has ids, as on the service, and the files are given."""
+    named = ({"model": "mdl_" + "0" * 32}, "ds_" + "0" * 32) if given else ({"path": str(model)}, str(data))
+    settings = {"imgsz": 96, "batch": 2}
+    fields = {"kind": "evaluate", "model": named[0], "dataset": named[1], "evaluation": settings}
+    spec = RUN_SPEC.validate_python(fields)
+    inputs = Inputs(model=model, dataset=data) if given else Inputs()
+    inputs = replace(inputs, cache=folder / "cache", device="cpu")
+    return Finished(spec, inputs, folder / "run", run(spec, folder / "run", Memory(), inputs))
+
+
+@pytest.fixture
+def changeable(scenes: Path, teacher_path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Finished:
+    """A finished evaluation whose inputs are a folder or an archive, named by path or by id."""
+    form, given = request.param
+    shutil.copytree(scenes.parent, tmp_path / "scenes")
+    shutil.copy(teacher_path, tmp_path / "m.pt")
+    data = tmp_path / "scenes" / scenes.name
+    if form == "zip":
+        data = Path(shutil.make_archive(str(tmp_path / "scenes"), "zip", tmp_path / "scenes"))
+    return evaluated(tmp_path / "m.pt", data, tmp_path, given)
+
+
+EACH = [(form, given) for form in ("yaml", "zip") for given in (False, True)]
+
+
+@pytest.mark.parametrize("changeable", EACH, indirect=True)
+def test_a_finished_run_gives_its_result_for_its_own_inputs_alone(
+    changeable: Finished, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, inputs, folder, result = changeable
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    monkeypatch.setattr("rdrkd.run.run.open_models", refuse_to_open)  # what costs time is not done again
+    monkeypatch.setattr("rdrkd.data.opening.unpack", refuse_to_open)
+    assert run(spec, folder, Memory(), inputs) == result
+
+    (tmp_path / "m.pt").rename(tmp_path / "kept.pt")
+    torch.manual_seed(8)
+    save_student(build("yolov8n", dataset.names), tmp_path, {})
+    (tmp_path / "student.pt").rename(tmp_path / "m.pt")
+    with pytest.raises(FolderError, match=r"the models .* got others\. Choose another folder"):
+        run(spec, folder, Memory(), inputs)
+
+    (tmp_path / "kept.pt").replace(tmp_path / "m.pt")
+    assert run(spec, folder, Memory(), inputs) == result
+    label = min((tmp_path / "scenes" / "labels" / "val").glob("*.txt"))
+    label.write_text("0 0.5 0.5 0.2 0.2\n")
+    shutil.make_archive(str(tmp_path / "scenes"), "zip", tmp_path / "scenes")
+    with pytest.raises(FolderError, match=r"the dataset .* got others\. Choose another folder"):
+        run(spec, folder, Memory(), inputs)
+
+
+@pytest.mark.parametrize("changeable", [("zip", False)], indirect=True)
+@pytest.mark.parametrize("other", [Reading(lenient=True), Reading(split=Split.parse("val=0.5"))])
+def test_a_finished_run_is_held_to_the_reading_of_its_dataset(changeable: Finished, other: Reading) -> None:
+    spec, inputs, folder, result = changeable
+    with pytest.raises(FolderError, match="the options --lenient, --keep and --divide"):
+        run(spec, folder, Memory(), replace(inputs, reading=other))
+    resolved = json.loads((folder / "resolved_spec.json").read_text())
+    del resolved["provenance"]["reading"]  # as an earlier version wrote it
+    (folder / "resolved_spec.json").write_text(json.dumps(resolved))
+    assert run(spec, folder, Memory(), replace(inputs, reading=other)) == result
 
 
 @pytest.mark.slow
@@ -347,7 +427,7 @@ def test_labels_that_ultralytics_would_pass_over_in_silence_are_refused(scenes: 
     shutil.copytree(scenes.parent, tmp_path / "copy")
     label = min((tmp_path / "copy" / "labels" / "train").glob("*.txt"))
     label.write_text("0 0.5 0.5 0.1\n")
-    with pytest.raises(DatasetError, match=f"the first at .*{label.name}:1"):
+    with pytest.raises(DatasetError, match=f"^1 problem, the first at .*{label.name}:1"):
         run(train(tmp_path / "copy" / scenes.name), tmp_path / "run", Memory(), Inputs(device="cpu"))
 
 

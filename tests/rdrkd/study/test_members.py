@@ -212,12 +212,24 @@ def test_a_file_that_holds_no_study_is_refused_by_field(tmp_path: Path) -> None:
     ("changes", "where", "detail"),
     [
         ({"dataset": "none.zip"}, "/dataset", "expected a dataset, got nothing at"),
-        ({"student": {"path": "none.pt"}}, "/student", "expected a weights file, got nothing at"),
-        ({"teacher": {"model": {"path": "none.pt"}}}, "/teacher/model", "expected a weights file, got nothing at"),
+        ({"student": {"path": "none.pt"}}, "/student/path", "expected a weights file, got nothing at"),
+        ({"teacher": {"model": {"path": "none.pt"}}}, "/teacher/model/path", "expected a weights file, got nothing at"),
         ({"teacher": {"model": {"architecture": "yolov8l"}}}, "/teacher", "has weights, or `train` to make"),
-        ({"student": {"model": "mdl_" + "0" * 32}}, "/student", "{architecture} or {path} on the command line"),
-        ({"student": {"job": "job_" + "0" * 32}}, "/student", "{architecture} or {path} on the command line"),
-        ({"teacher": {"model": {"model": "mdl_" + "0" * 32}}}, "/teacher/model", "{architecture} or {path}"),
+        (
+            {"student": {"model": "mdl_" + "0" * 32}},
+            "/student",
+            "{path: ...} or {architecture: ...} on this machine, got the id",
+        ),
+        (
+            {"student": {"job": "job_" + "0" * 32}},
+            "/student",
+            "{path: ...} or {architecture: ...} on this machine, got the id",
+        ),
+        (
+            {"teacher": {"model": {"model": "mdl_" + "0" * 32}}},
+            "/teacher/model",
+            "`rdrkd studies submit` runs the spec there",
+        ),
     ],
 )
 def test_what_this_machine_does_not_have_is_refused_by_field(

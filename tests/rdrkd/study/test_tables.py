@@ -63,7 +63,7 @@ def test_a_study_that_was_changed_is_not_overwritten(tmp_path: Path) -> None:
 def test_a_refused_option_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as refused:
         write_table_study("table2", "d", tmp_path / "out", "yolov8l", "yolov8n", 1, {"imgsz": 65})
-    assert {problem.where for problem in refused.value.problems} == {"--imgsz"}
+    assert {problem.where for problem in refused.value.problems} == {"--imgsz", "dataset"}
     assert not (tmp_path / "out").exists()
 
 
