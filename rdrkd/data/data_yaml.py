@@ -12,6 +12,7 @@ from rdrkd.data.names import composed
 from rdrkd.data.remedies import DATA_YAML
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.file_signatures import head_of, placeholder
 from rdrkd.suggestion import nearest
 
 SPLITS = ("train", "val", "test")
@@ -218,11 +219,11 @@ def _parse(file: Path) -> dict[Any, Any]:
     try:
         content = yaml.load(text_of(file), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
     except Exception as error:  # PyYAML can raise almost anything, as for a tag such as !!bool on another value
-        raise refused(
-            [Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {str(error)[:300]}")]
-        ) from error
+        came = placeholder(head_of(file)) or str(error)[:300]
+        raise refused([Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {came}")]) from error
     if not isinstance(content, dict):
-        raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
+        came = placeholder(head_of(file)) or _kind(content)
+        raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {came}")])
     for word in ("validation", "valid"):  # as Ultralytics and others write it
         if word in content and content.get("val") is None:
             content["val"] = content.pop(word)
