@@ -49,8 +49,8 @@ def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             yield from ((name.removesuffix("s"), _line(entry)) for entry in value[:_MOST])
             yield name, f"and {len(value) - _MOST} more" if len(value) > _MOST else ""
-        elif isinstance(value, Mapping) and not {"id", "name"} & value.keys():
-            yield name, _line(value) if name == "teacher" else readable(name, value)
+        elif isinstance(value, Mapping) and "job" in value:  # a member of a study, or its report
+            yield name, _line(value)
         else:
             yield name, readable(name, value)
 

@@ -153,7 +153,7 @@ def readable(column: str, value: Any) -> str:
     """Return a value as text: a size with its unit, a time in whole seconds; `--json` prints both exactly."""
     if column == "size" and value is not None:
         return size(value)
-    if (column == "at" or column.endswith("_at")) and value is not None:
+    if (column == "at" or column.endswith(("_at", "_since"))) and value is not None:
         return time_of(value)
     return _cell(value)
 
