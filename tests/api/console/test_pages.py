@@ -172,7 +172,7 @@ def test_a_log_comes_as_text_from_a_place_on(open_service: Service) -> None:
 
 def test_an_unknown_job_is_said_to_be(open_service: Service) -> None:
     service = open_service
-    assert "Not found" in Reader(service.client).get("/jobs/job_0", 404)
+    assert "Not found" in Reader(service.client).get("/jobs/job_f", 404)
     assert "Not found" in Reader(service.client).get(f"/jobs/{HOSTILE.replace('/', '')}", 404)
 
 
