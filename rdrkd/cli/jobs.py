@@ -72,7 +72,7 @@ def submit_job(
             distill_options.require(options, "teacher", "student", "data")
             content = distill_on_service.chosen_for(options, service, terminal.note)
     for finding in service.validate(content)["findings"]:
-        if finding["level"] == "warning" and finding["pointer"] != "/dataset":  # those are told after its upload
+        if finding["level"] == "warning" and finding["pointer"] != "/dataset":  # its upload ends with those
             terminal.note(f"warning: {finding['detail']}")
     job = service.submit(content)
     if not wait:
