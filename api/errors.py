@@ -11,6 +11,7 @@ ApiError
 |   |-- CrossSite          403 cross_site
 |   `-- InsufficientScope  403 insufficient_scope
 |-- NotFound               404 not_found
+|   `-- Ambiguous          404 ambiguous
 |-- MethodNotAllowed       405 method_not_allowed
 |-- Conflict               409
 |   |-- NotReady           409 not_ready
@@ -170,6 +171,12 @@ class NotFound(ApiError):
     """Nothing exists at this URL."""
 
     status, code, title = 404, "not_found", "Not found"
+
+
+class Ambiguous(NotFound):
+    """Several objects have the name, or the beginning of an id, that the URL contains."""
+
+    code, title = "ambiguous", "The name is ambiguous"
 
 
 class MethodNotAllowed(ApiError):

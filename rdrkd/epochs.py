@@ -47,10 +47,13 @@ def place_in(spec: Mapping[str, Any], epoch: int | None, file: str = "") -> Plac
     Args:
         spec: the job's, as submitted.
         epoch: 1-based, counted through both trainings; None or 0: there is none.
-        file: name of the file; the student's weights stay those of its training while it is trained alone.
+        file: name of the file. The student's weights stay those of its training while it is trained alone; other files
+            of that time, but for the weights of the student alone, such as the report, are of the whole job.
 
     >>> place_in({"train": {"epochs": 2}, "baseline": True}, 4, "student.pt")
     Place(part='student', part_epoch=2, part_epochs=2)
+    >>> place_in({"train": {"epochs": 2}, "baseline": True}, 4, "report.html")
+    Place(part=None, part_epoch=None, part_epochs=None)
     """
     if not epoch:
         return Place()
@@ -59,4 +62,7 @@ def place_in(spec: Mapping[str, Any], epoch: int | None, file: str = "") -> Plac
         from rdrkd.spec.training import TrainSettings  # takes a while, and most specs have a number
 
         own = TrainSettings.model_fields["epochs"].default
-    return place_of(min(epoch, own) if file.startswith("student.") else epoch, own, bool(spec.get("baseline")))
+    of, baseline = file.partition(".")[0], bool(spec.get("baseline"))
+    if baseline and epoch > own and of not in ("", STUDENT, ALONE):
+        return Place()
+    return place_of(min(epoch, own) if of == STUDENT else epoch, own, baseline)

@@ -49,9 +49,9 @@ def _labelled(
 
 
 def _average_precision(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:
-    """Label Ultralytics' mAP50_95 as AP, like all pages; the result's AP, by COCO's protocol, may differ slightly."""
+    """Label the figures as Ultralytics does: the result's AP, by COCO's protocol, may differ by some points."""
     named = _labelled(columns, "metrics/", _is_ap)
-    return [(name.replace("mAP50_95", "AP").replace("mAP50", "AP50"), values) for name, values in named]
+    return [(name.replace("mAP50_95", "mAP50-95"), values) for name, values in named]
 
 
 def _ratios(columns: dict[str, list[Any]]) -> list[tuple[str, list[Any]]]:

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import Request
 from starlette.types import Scope
 
-from api.errors import NotFound
+from api.errors import Ambiguous
 from api.http.dependencies import Read, at_database, reading
 from api.jobs.naming import meant
 from api.pagination import is_id
@@ -29,7 +29,7 @@ async def use_ids(scope: Scope) -> None:
     """Replace names in a request's path by ids; an unknown name is left, and later not found.
 
     Raises:
-        NotFound: the name is ambiguous.
+        Ambiguous: several have the name.
     """
     parameters: dict[str, str] = scope["path_params"]
     for parameter in TABLES.keys() & parameters.keys():
@@ -43,7 +43,7 @@ def _find(read: Read, table: Any, text: str) -> str:
     with read() as session:
         found = meant(session, table, text)
     if len(found) > 1:
-        raise NotFound(
+        raise Ambiguous(
             f"expected a name or the beginning of an id that only one {table.__tablename__} has, got {text!r}, "
             f"which {', '.join(found)} have"
         )

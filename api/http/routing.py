@@ -9,16 +9,19 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, get_args
 
-from fastapi import Request, Response
+from fastapi import Request, Response, params
 from fastapi.datastructures import DefaultPlaceholder
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from api.access.transactions import UnitOfWork
 from api.caller import READING
 from api.http.dependencies import at_database, unit_of_work
 from api.http.naming import use_ids
+from api.http.unknown_parameters import refuse_unknown
 
 _REQUEST, _RESPONSE = "unit_request", "unit_response"  # parameters that the endpoint itself may lack
 
@@ -27,13 +30,23 @@ class Route(APIRoute):
     """A route whose endpoint may depend on `Work` unless it is a coroutine, and whose path may contain names."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle the request, with complete ids in the path's parameters."""
+        """Handle the request, with complete ids in the path's parameters.
+
+        Raises:
+            Invalid: a list is asked for with a parameter that it does not have, such as a mistyped filter.
+        """
         await use_ids(scope)
+        if self.is_list and scope["query_string"]:
+            refuse_unknown(QueryParams(scope["query_string"]), self.parameters)
         await super().handle(scope, receive, send)
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         work = [name for name, each in inspect.signature(endpoint).parameters.items() if _is_work(each)]
         super().__init__(path, self._unit(endpoint, work[0]) if work else endpoint, **options)
+        self.parameters = [
+            one.alias for one in get_flat_params(self.dependant) if isinstance(one.field_info, params.Query)
+        ]
+        self.is_list = (self.operation_id or "").startswith("list_") and bool(self.parameters)
 
     def _unit(self, endpoint: Callable[..., Any], work_name: str) -> Callable[..., Any]:
         async def unit(**values: Any) -> Any:

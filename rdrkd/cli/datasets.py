@@ -40,7 +40,7 @@ def upload_dataset(
     resume: Resume = None,
     wait: Wait = False,
 ) -> None:
-    """Upload a dataset, and print it. Resumes after a dropped connection."""
+    """Upload a dataset, and print its id. Resumes after a dropped connection."""
     expect(DATASET, file)
     with TemporaryDirectory(prefix="rdrkd-upload-") as scratch, terminal.bar(file.name) as progress:
         row = service.upload_dataset(packed(file, Path(scratch)), name, progress, resume, lenient, keep, divide)
@@ -119,7 +119,7 @@ def import_dataset(
     divide: Divide = None,
     wait: Wait = False,
 ) -> None:
-    """Import a dataset from a folder on the server or from a bucket, and print it."""
+    """Import a dataset from a folder on the server or from a bucket, and print its id."""
     row = service.import_dataset(source, name, lenient, keep, divide)
     end_of_upload(row, terminal, service.wait_dataset if wait else None)
 

@@ -87,7 +87,7 @@ def validated(spec: Mapping[str, Any], folder: Path, service: "Client", notify: 
 
 def _with_references(value: Any, replaced: Callable[[dict[str, Any], str], Any], where: str = "") -> Any:
     """Return a part of a spec in which each `{path: ...}` is replaced, given it and its JSON pointer."""
-    if isinstance(value, dict):
+    if isinstance(value, dict) and where != "/dataset":  # a dataset's file has no `{path: ...}`: the service says so
         if set(value) == {"path"} and isinstance(value["path"], str):
             return replaced(value, f"{where}/path")
         return {key: _with_references(item, replaced, f"{where}/{key}") for key, item in value.items()}

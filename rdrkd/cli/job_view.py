@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rdrkd.cli.following import line_of
+from rdrkd.cli.terminal import time_of
 from rdrkd.figures import percent
 from rdrkd.run_warnings import verdict_of
 
@@ -35,7 +36,7 @@ def _lines(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     settings = resolved.get("train") or resolved.get("evaluation") or {}
     yield "settings", ", ".join(f"{name} {settings[name]}" for name in _SETTINGS if settings.get(name) is not None)
     for name in ("created_at", "started_at", "finished_at"):
-        yield name.removesuffix("_at"), str(shown.get(name) or "")[:19].replace("T", " ")
+        yield name.removesuffix("_at"), time_of(shown[name]) if shown.get(name) else ""
     for problem in shown.get("problems") or ():
         yield "problem", f"{problem['where']} {problem['detail']}"
     for warning in shown.get("warnings") or ():

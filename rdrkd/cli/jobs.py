@@ -71,6 +71,9 @@ def submit_job(
         else:
             distill_options.require(options, "teacher", "student", "data")
             content = distill_on_service.chosen_for(options, service, terminal.note)
+    for finding in service.validate(content)["findings"]:
+        if finding["level"] == "warning" and finding["pointer"] != "/dataset":  # its upload ends with those
+            terminal.note(f"warning: {finding['detail']}")
     job = service.submit(content)
     if not wait:
         terminal.submitted(job, "jobs")
@@ -222,7 +225,8 @@ def validate_job(
 
     Files that the spec names are not sent: then only the rest of the spec is validated.
     """
-    terminal.one(inputs.validated(inputs.read(spec, "jobs validate"), inputs.folder_of(spec), service, terminal.note))
+    read = inputs.read(spec, "jobs validate")
+    terminal.document(inputs.validated(read, inputs.folder_of(spec), service, terminal.note))
 
 
 @command(jobs, "metrics")

@@ -24,7 +24,7 @@ def upload_model(
     resume: Resume = None,
     wait: Wait = False,
 ) -> None:
-    """Upload a model, and print it. Resumes after a dropped connection."""
+    """Upload a model, and print its id. Resumes after a dropped connection."""
     expect(WEIGHTS, file)
     with terminal.bar(file.name) as progress:
         row = service.upload_model(file, name, progress, resume)
@@ -42,7 +42,7 @@ def register_model(
     alias: Annotated[list[str] | None, typer.Option(help="Alias to move to this version; may be repeated.")] = None,
     wait: Wait = False,
 ) -> None:
-    """Register a job's student as a model, and print it."""
+    """Register a job's student as a model, and print its id."""
     row = service.register(job, name, alias or ())
     end_of_upload(row, terminal, service.wait_model if wait else None)
 

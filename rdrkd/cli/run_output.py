@@ -14,6 +14,7 @@ from rich.table import Table
 from rdrkd import events
 from rdrkd.cli.comparison import show_details, show_verdict
 from rdrkd.cli.epoch_words import words_of
+from rdrkd.cli.facts import facts_of
 from rdrkd.epochs import Place, place_of
 from rdrkd.events import Event
 from rdrkd.figures import FIGURES, OWN, PROTOCOLS, duration, percent
@@ -286,9 +287,11 @@ def _without_repetition(event: events.Failed) -> str:
 
 
 def show_inspection(report: Mapping[str, Any], console: Console) -> None:
-    """Print the findings of the inspection of a dataset or a model."""
+    """Print the findings of the inspection of a dataset or a model; `--json` prints everything."""
     verdict = "[green]usable[/]" if report["ok"] else "[bold red]not usable[/]"
     console.print(f"{report['kind']}: {verdict}")
     for problem in report["problems"]:
         console.print(f"  [bold]{escape(problem['where'])}[/] {escape(problem['detail'])}")
-    console.print_json(data={key: value for key, value in report.items() if key not in ("kind", "ok", "problems")})
+    size = {name: report[name] for name in ("format", "size") if report.get(name)}
+    for heading, text in facts_of(size | {"report": report}):
+        console.print(f"  [bold]{heading}[/] {escape(text)}", highlight=False, soft_wrap=True)

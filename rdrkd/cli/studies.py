@@ -61,7 +61,7 @@ def list_studies(service: Service, terminal: Terminal, limit: Limit = 20) -> Non
 
 @command(studies, "show")
 def show_study(service: Service, terminal: Terminal, study: Id) -> None:
-    """Print a study with its members."""
+    """Print a study with its members; `--json` prints everything."""
     terminal.one(service.study(study))
 
 

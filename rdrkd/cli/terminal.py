@@ -52,12 +52,18 @@ class Terminal:
         self.err.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def one(self, row: BaseModel | Mapping[str, Any]) -> None:
-        """Print one object in full."""
+        """Print one object: for people its facts, a line each; for programs everything."""
         shown = plain(row)
         if self.as_json:
             print(json.dumps(shown))  # noqa: T201 - one line for programs, not wrapped
-        else:
-            self.out.print_json(json.dumps(shown))
+            return
+        from rdrkd.cli.facts import facts_of
+
+        self.facts(facts_of(shown))
+
+    def document(self, content: Mapping[str, Any]) -> None:
+        """Print JSON that people use as it is, such as a resolved spec."""
+        print(json.dumps(content)) if self.as_json else self.out.print_json(json.dumps(content))  # noqa: T201
 
     def facts(self, lines: Iterable[tuple[str, str]]) -> None:
         """Print facts for people: a heading and a text a line."""
@@ -129,18 +135,27 @@ def _table(columns: list[str], rows: list[dict[str, Any]], wrapped: bool = False
     for column in columns:
         table.add_column(column, no_wrap=not wrapped, overflow="fold" if wrapped else "ignore")
     for row in rows:
-        cells = (escape(_cell(_readable(column, row.get(column)))) for column in columns)
+        cells = (escape(readable(column, row.get(column))) for column in columns)
         table.add_row(*cells, style=_style(row.get("status")))
     return table
 
 
-def _readable(column: str, value: Any) -> Any:
-    """Format a size with its unit and a time in whole seconds; `--json` prints both exactly."""
+def time_of(value: str) -> str:
+    """Format a time in whole seconds, with its zone.
+
+    >>> time_of("2026-01-02T03:04:05.678Z")
+    '2026-01-02 03:04:05Z'
+    """
+    return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S%Z}".replace("UTC", "Z")
+
+
+def readable(column: str, value: Any) -> str:
+    """Return a value as text: a size with its unit, a time in whole seconds; `--json` prints both exactly."""
     if column == "size" and value is not None:
         return size(value)
-    if (column == "at" or column.endswith("_at")) and value is not None:
-        return f"{datetime.fromisoformat(value):%Y-%m-%d %H:%M:%S%Z}".replace("UTC", "Z")
-    return value
+    if (column == "at" or column.endswith(("_at", "_since"))) and value is not None:
+        return time_of(value)
+    return _cell(value)
 
 
 def plain(row: BaseModel | Mapping[str, Any]) -> dict[str, Any]:

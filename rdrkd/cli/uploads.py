@@ -1,6 +1,6 @@
 """Options and commands shared by `rdrkd datasets` and `rdrkd models`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +9,7 @@ import typer
 
 from rdrkd.cli.connection import Id, Limit, Service, command
 from rdrkd.cli.distill_inputs import DATASET, WEIGHTS, kind_of
+from rdrkd.cli.facts import content_of
 from rdrkd.cli.terminal import Terminal
 from rdrkd.events import EXIT_DONE, EXIT_FAILED
 
@@ -44,7 +45,7 @@ def lists(app: typer.Typer, what: str) -> None:
 
     @command(app, "show")
     def show(service: Service, terminal: Terminal, id_: Id) -> None:
-        """Print one in full: the findings of its check, or why it was refused."""
+        """Print one: its content and the findings of its check, or why it was refused; `--json` prints everything."""
         terminal.one(service.dataset(id_) if what == "datasets" else service.model(id_))
 
     _shares(app, "dataset" if what == "datasets" else "model")
@@ -82,10 +83,30 @@ def expect(kind: str, file: Path) -> None:
 
 
 def end_of_upload(row: Any, terminal: Terminal, wait: Callable[[str], Any] | None) -> None:
-    """Wait for an upload's check if `wait` is given, print the upload's state, and exit with its status."""
+    """Wait for an upload's check if `wait` is given, print the upload's state, and exit with its status.
+
+    People get its problems and warnings on stderr, as `rdrkd datasets check` words them, and its id on stdout.
+    """
     if wait is not None:
         if not terminal.as_json:
             terminal.note(f"{row.id}: waiting for its check ...")
         row = wait(row.id)
-    terminal.one(row)
+    if terminal.as_json:
+        terminal.one(row)
+    else:
+        for line in _end_of(row):
+            terminal.note(line)
+        typer.echo(row.id)
     raise typer.Exit(EXIT_FAILED if row.status == "invalid" else EXIT_DONE)
+
+
+def _end_of(row: Any) -> Iterator[str]:
+    """Yield what is to be said of an upload: its findings, its content, and the next command."""
+    group, option = ("datasets", "--data") if row.id.startswith("ds_") else ("models", "--teacher")
+    report = row.report or {}
+    yield from (f"ERROR   {one['where']}: {one['detail']}" for one in row.problems)
+    yield from (f"WARNING {text}" for text in report.get("warnings", ()))
+    if row.status == "ready":
+        yield f"ok: {content_of(report)}; use it with `rdrkd jobs submit {option} {row.id} ...`"
+    else:
+        yield f"{row.status}; see `rdrkd {group} show {row.id}`"

@@ -33,7 +33,7 @@ def list_webhooks(service: Service, terminal: Terminal, limit: Limit = 20) -> No
 
 @command(webhooks, "show")
 def show_webhook(service: Service, terminal: Terminal, webhook: Id) -> None:
-    """Print a webhook in full."""
+    """Print a webhook; `--json` prints everything."""
     terminal.one(service.webhook(webhook))
 
 

@@ -12,6 +12,8 @@ from rdrkd.data.names import composed
 from rdrkd.data.remedies import DATA_YAML
 from rdrkd.data.text_files import text_of
 from rdrkd.errors import DatasetError, Problem
+from rdrkd.file_signatures import head_of, placeholder
+from rdrkd.suggestion import nearest
 
 SPLITS = ("train", "val", "test")
 _NAMES = ("data", "dataset")  # stems of data YAMLs
@@ -19,13 +21,16 @@ _MAX_YAML_BYTES = 1 << 20
 _MAX_CLASSES = 10_000
 _MAX_PATH = 4096
 _POSES = "kpt_shape"  # the key by which Ultralytics knows a dataset of poses
+_ALIKE = 0.75  # similarity from which an unknown key is a mistyped one
+_MOST_OTHERS = 100  # unknown keys that are looked at
+_MOST_IGNORED = 20  # of them that are named in a warning
 _INVISIBLE = dict.fromkeys((0xA0, 0x200C, 0x200D))  # parts of words in Persian, Hindi and of emoji
 # Further fields that export tools write; accepted and ignored.
 _REMARKS = ("author", "date", "description", "license", "links", "roboflow", "task", "url", "version")
 
 
 class DataYaml(BaseModel):
-    """The fields of a data YAML. Any other is refused, above all `download`, which Ultralytics would execute."""
+    """The fields of a data YAML that are read; `ignored` are the names of others, such as `download`, never run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +42,7 @@ class DataYaml(BaseModel):
     test: tuple[str, ...] = Field((), description="as `train`, of test images")
     nc: int | None = Field(None, description="number of classes; must agree with `names`")
     names: tuple[str, ...] = Field(min_length=1, max_length=_MAX_CLASSES, description="class names by class number")
+    ignored: tuple[str, ...] = Field((), exclude=True)
 
     @field_validator("path", mode="before")
     @classmethod
@@ -89,6 +95,9 @@ class DataYaml(BaseModel):
         return self
 
 
+_KEYS = tuple(key for key in DataYaml.model_fields if key != "ignored")
+
+
 class _PlainLoader(yaml.SafeLoader):
     """safe_load without aliases, with which a small file could expand to gigabytes."""
 
@@ -134,11 +143,14 @@ def yamls(folder: Path) -> list[Path]:
 
 
 def is_data_yaml(file: Path) -> bool:
-    """Return whether a file is YAML with class names and at least one split; other tools' settings never have both."""
+    """Return whether a file is YAML with class names and at least one split, or named like one and broken.
+
+    Other tools' settings never have both.
+    """
     try:
         content = _parse(file)
     except DatasetError:
-        return False
+        return file.stem in _NAMES  # broken: to read the folder in another layout would ignore what it says
     return "names" in content and any(split in content for split in SPLITS)
 
 
@@ -153,20 +165,32 @@ def names_in(file: Path) -> tuple[str, ...] | None:
         return None
 
 
-def read_yaml(file: Path, known_only: bool) -> DataYaml:
-    """Read the fields of a data YAML.
+def read_yaml(file: Path) -> DataYaml:
+    """Read the fields of a data YAML, in the same way for a local file and in an upload.
 
-    Args:
-        file: the YAML.
-        known_only: refuse any field but those of `DataYaml`; otherwise others are ignored.
+    Ultralytics and others define further keys, which say nothing about boxes and are ignored, except for poses. A key
+    that is similar to a missing one is a mistyped one: to ignore it would lose a split without a word.
 
     Raises:
-        DatasetError: fields are invalid; with a problem for each.
+        DatasetError: fields are invalid, or their keys mistyped; with a problem for each.
     """
     content = _parse(file)
-    if not known_only:
-        content = {key: value for key, value in content.items() if key in DataYaml.model_fields or key == _POSES}
-    return _validate(content, file)
+    known = {key: value for key, value in content.items() if key in _KEYS or key == _POSES}
+    others = [key if isinstance(key, str) else str(key)[:100] for key in content if key not in known][:_MOST_OTHERS]
+    missing = [key for key in _KEYS if content.get(key) is None]
+    meant = {key: near for key in others if (near := nearest(key.lower(), missing, _ALIKE)) is not None}
+    mistyped = [
+        Problem(f"{file.name}: {_shown(key)}", f"unknown key; did you mean `{near}`?") for key, near in meant.items()
+    ]
+    ignored = tuple(_shown(key) for key in others if key not in meant)[:_MOST_IGNORED]
+    try:
+        data = _validate(known | {"ignored": ignored}, file)
+    except DatasetError as error:
+        renamed = {f"{file.name}: {near}" for near in meant.values()}  # not missing, only mistyped
+        raise refused([*mistyped, *(one for one in error.problems if one.where not in renamed)]) from error
+    if mistyped:
+        raise refused(mistyped)
+    return data
 
 
 def checked_names(names: Sequence[Any], where: str) -> tuple[str, ...]:
@@ -188,18 +212,18 @@ def write_yaml(file: Path, names: Sequence[str], splits: Sequence[str]) -> None:
     file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _parse(file: Path) -> dict[str, Any]:
+def _parse(file: Path) -> dict[Any, Any]:
     size = file.stat().st_size
     if size > _MAX_YAML_BYTES:
         raise DatasetError(f"{file.name}: expected at most {_MAX_YAML_BYTES} bytes, got {size}")
     try:
         content = yaml.load(text_of(file), Loader=_PlainLoader)  # noqa: S506 (a SafeLoader)
     except Exception as error:  # PyYAML can raise almost anything, as for a tag such as !!bool on another value
-        raise refused(
-            [Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {str(error)[:300]}")]
-        ) from error
+        came = placeholder(head_of(file)) or str(error)[:300]
+        raise refused([Problem(file.name, f"expected plain YAML in UTF-8 or UTF-16, got: {came}")]) from error
     if not isinstance(content, dict):
-        raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {_kind(content)}")])
+        came = placeholder(head_of(file)) or _kind(content)
+        raise refused([Problem(file.name, f"expected a mapping with train, val and names, got {came}")])
     for word in ("validation", "valid"):  # as Ultralytics and others write it
         if word in content and content.get("val") is None:
             content["val"] = content.pop(word)
@@ -219,12 +243,8 @@ def _validate(content: dict[str, Any], file: Path) -> DataYaml:
 
 
 def _detail(field: str, kind: str, message: str) -> str:
-    if field == "download":
-        return "expected no `download`: it is never run; put the images themselves in the archive"
     if field == _POSES:
         return "expected boxes or polygons, got labels of poses: export the dataset for detection"
-    if kind == "extra_forbidden":
-        return f"expected only the keys {', '.join(DataYaml.model_fields)}, got {field!r}"
     if kind == "missing":
         return f"expected `{field}`, got nothing"
     message = message.removeprefix("Value error, ")
@@ -234,7 +254,9 @@ def _detail(field: str, kind: str, message: str) -> str:
 def _in_order(names: dict[Any, Any]) -> list[Any]:
     """Convert {class number: name} to a list; the numbers are the model's outputs, so gaps are refused."""
     if not all(re.fullmatch(r"\d{1,9}", str(key)) for key in names):
-        raise ValueError("expected class numbers as the keys")
+        strange = next(key for key in names if not re.fullmatch(r"\d{1,9}", str(key)))
+        turned = "; are name and number swapped?" if isinstance(names[strange], int) else ""
+        raise ValueError(f"expected class numbers as the keys, such as `0: person`, got {str(strange)[:100]!r}{turned}")
     by_number = {int(key): name for key, name in names.items()}
     if missing := [number for number in range(len(names)) if number not in by_number]:
         raise ValueError(
@@ -243,6 +265,10 @@ def _in_order(names: dict[Any, Any]) -> list[Any]:
             f"{'is' if len(missing) == 1 else 'are'} missing; number the classes anew, in the labels, too"
         )
     return [by_number[number] for number in range(len(names))]
+
+
+def _shown(key: str) -> str:
+    return ascii(key[:100])[1:-1]
 
 
 def _kind(value: Any) -> str:

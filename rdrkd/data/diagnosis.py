@@ -17,10 +17,10 @@ from rdrkd.data.opening import open_dataset
 from rdrkd.data.pixels import is_deep
 from rdrkd.data.reading import AS_IT_IS, Reading
 from rdrkd.data.remedies import LENIENT
-from rdrkd.data.summary import summary
 from rdrkd.errors import DatasetError, Problem
 from rdrkd.problem_grouping import Grouped
 from rdrkd.run_warnings import EASY, TOO_SMALL, input_for
+from rdrkd.summary import summary
 
 Counted = Sequence[tuple[Problem, int]]  # problems, each with the number of equal ones that it stands for
 Severity = Literal["error", "warning", "note"]
@@ -125,7 +125,7 @@ def _left_out(dataset: Dataset) -> Iterator[Finding]:
 def _of_check(findings: Findings) -> Iterator[Finding]:
     for warning in findings.warned:
         if warning.code == "check":  # others are detailed findings below
-            yield Finding("warning", "check", warning.text, 1, "", "see docs/datasets.md")
+            yield Finding("warning", "check", warning.text, 1, "", "")
 
 
 def _of_all(dataset: Dataset, looked: Mapping[str, Sequence[Examined]]) -> Iterator[Finding]:
@@ -207,8 +207,11 @@ def _sizes(dataset: Dataset, split: str, examined: Sequence[Examined], imgsz: in
         return
     wanted = input_for(median(side for side, _ in sides))
     detail = f"{split}: {len(small)} of {len(sides)} objects are smaller than {TOO_SMALL} px at imgsz {imgsz}"
-    larger = f"train at a larger imgsz (at {wanted} the median object has {EASY} px), or " if wanted else ""
-    advice = f"{larger}cut the images into tiles"
+    advice = "cut the images into tiles"
+    if wanted is not None and wanted > imgsz:
+        advice = f"train at a larger imgsz (at {wanted} the median object has {EASY} px), or {advice}"
+    elif wanted is not None:  # the usual object is large enough
+        advice = f"look at the example: correct or remove such labels if they are mistakes, or {advice}"
     yield Finding("warning", "too_small", detail, len(small), where_in(dataset, small[0].image), advice)
 
 

@@ -46,7 +46,7 @@ def list_what_is_left(folder: Path, dataset: Dataset) -> None:
     if left == dataset.splits:
         return
     file = find_yaml(folder)
-    data = read_yaml(file, known_only=True)
+    data = read_yaml(file)
     if any(place.endswith(".txt") for of in SPLITS for place in getattr(data, of)):
         file.unlink()
         _write_lists(dataset.root, data.names, left)

@@ -30,13 +30,13 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
 
     Args:
         file: the YAML.
-        within: for an upload, the folder that paths must not leave; then unknown keys are refused. None for local
-            files, whose paths may lead anywhere, and for which `download` and unknown keys are ignored.
+        within: for an upload, the folder that paths must not leave; None for local files, whose paths may lead
+            anywhere.
 
     Raises:
         DatasetError: fields are faulty; with a problem for each.
     """
-    data = read_yaml(file, known_only=within is not None)
+    data = read_yaml(file)
     root, notes, nowhere = _root(data.path, file, within)
     found = {split: _split_images(split, getattr(data, split), root, within) for split in SPLITS}
     faults = [(split, fault) for split, one in found.items() for fault in one.faults] or list(_mixed(found))
@@ -45,8 +45,12 @@ def read_layout(file: Path, within: Path | None = None) -> Layout:
     splits = {split: tuple(sorted(one.images, key=str)) for split, one in found.items() if one.images}
     if not problems and not splits:
         problems = [Problem(f"{file.name}: train", f"expected a folder of images, got nothing; {HOW}")]
+    if problems and "download" in data.ignored:
+        problems.append(Problem(f"{file.name}: download", "never run: put the images themselves beside the data YAML"))
     if problems:
         raise refused([*nowhere, *problems])
+    if data.ignored:
+        notes.append(f"{file.name}: ignored these keys: {', '.join(data.ignored)}")
     annotations = {s: p for s in splits if (p := root / "annotations" / f"{s}.json").is_file()}
     return Layout(root, data.names, splits, annotations, tuple(notes))
 

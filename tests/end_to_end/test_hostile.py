@@ -24,14 +24,14 @@ def archive(folder: Path, **entries: bytes) -> Path:
 
 
 def download_yaml(folder: Path, scenes: Path) -> Path:
-    """The scenes, with a data YAML whose `download:` Ultralytics would execute."""
+    """The scenes without images, with a data YAML whose `download:` Ultralytics would execute."""
     path = folder / "dataset.zip"
     with zipfile.ZipFile(scenes) as source, zipfile.ZipFile(path, "w") as target:
         for name in source.namelist():
             content = source.read(name)
             if name.endswith("data.yaml"):
                 content += f"\ndownload: bash -c 'touch {folder}/executed'\n".encode()
-            if not name.endswith("/"):
+            if not name.endswith("/") and "images/" not in name:
                 target.writestr(name, content)
     return path
 

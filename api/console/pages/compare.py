@@ -74,18 +74,20 @@ def _rows(job: dict[str, Any]) -> list[dict[str, Any]]:
     comparison = result.get("comparison") or {}
     student, alone = comparison.get("student") or {}, comparison.get("alone")
     about = {"id": job["id"], "status": job["status"]}
+    figures = (result.get("metrics") or {}).get("coco")
     row = {
-        **about, "title": title(job), "figures": (result.get("metrics") or {}).get("coco") or _so_far(job),
+        **about, "title": title(job), "figures": figures or _so_far(job), "is_own": not figures,
         "seconds": student.get("training_seconds") or result.get("seconds"), "memory": result.get("memory_bytes"),
         "settings": _of(job, job["resolved_spec"] or job["spec"]),
     }  # fmt: skip
     if not alone:
         return [row]
     of_alone = {"figures": alone, "seconds": alone.get("training_seconds"), "memory": None, "settings": {}}
-    return [row, {**about, "title": f"{title(job)}, student alone", **of_alone}]
+    return [row, {**about, "title": f"{title(job)}, student alone", "is_own": False, **of_alone}]
 
 
 def _so_far(job: dict[str, Any]) -> dict[str, float | None]:
+    """Return Ultralytics' figures of the latest epoch, which the page marks."""
     metrics = job["metrics"] or {}
     return {"AP": metrics.get("mAP50_95"), "AP50": metrics.get("mAP50")}
 

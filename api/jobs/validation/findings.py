@@ -9,11 +9,12 @@ from api.jobs.model_facts import card_of
 from api.jobs.validation.schemas import Finding
 from api.tables.datasets import Dataset
 from api.tables.jobs import Job
+from api.tables.models import Model
 from api.tables.states import TERMINAL
 from api.tables.uploads import UploadStatus
 from rdrkd import run_warnings
 from rdrkd.advice import imgsz_for
-from rdrkd.spec import Architecture, Distill, JobOutput, JobSpec, ModelRef, Train
+from rdrkd.spec import Architecture, Distill, JobOutput, JobSpec, ModelRef, RegisteredModel, Train
 
 MOST_WARNINGS = 20  # warnings to show of the dataset's check
 
@@ -31,6 +32,15 @@ def _warnings(session: Session, spec: JobSpec) -> Iterator[Finding]:
     report = session.get_one(Dataset, spec.dataset).report or {}
     for warning in report.get("warnings", [])[:MOST_WARNINGS]:
         yield Finding(level="warning", pointer="/dataset", detail=str(warning))
+    if isinstance(spec, Distill):
+        same = _weights(session, spec.student) == _weights(session, spec.teacher)
+        for doubt in run_warnings.of_inputs(same and not isinstance(spec.student, Architecture)):
+            yield Finding(level="warning", pointer="/student", detail=doubt.message)
+
+
+def _weights(session: Session, reference: ModelRef) -> object:
+    """Return what is equal for references to equal weights, as far as the service knows."""
+    return session.get_one(Model, reference.model).sha256 if isinstance(reference, RegisteredModel) else reference
 
 
 def _advice(session: Session, spec: JobSpec) -> Iterator[Finding]:

@@ -44,6 +44,18 @@ def trained(service: Service, folder: Path, dataset: str | None = None, **change
     return job
 
 
+def test_figures_by_ultralytics_are_labelled_wherever_a_job_has_no_others(open_service: Service) -> None:
+    service, reader = open_service, Reader(open_service.client)
+    job = service.submit(service.dataset(), name="half-way")["id"]
+    service.epoch(service.bring(job, Status.RUNNING), 1, metrics={"mAP50_95": 12.34, "mAP50": 20.0})
+    for path in ("/jobs", "/compare?name=half-way"):
+        assert re.search(r"12\.3[^<]*<small [^>]*>mAP50-95</small>", reader.get(path)), path
+    assert re.search(r"20\.0[^<]*<small [^>]*>mAP50</small>", reader.get("/compare?name=half-way"))
+    home = reader.get("/")
+    assert "mAP50-95 over epochs" in home
+    assert ">AP</th>" not in home
+
+
 def test_a_dataset_of_a_hostile_name_has_its_page(open_service: Service) -> None:
     service, reader = open_service, Reader(open_service.client)
     name = HOSTILE.replace("/", "")  # a file's name has none

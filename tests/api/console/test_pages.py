@@ -121,7 +121,7 @@ def test_a_jobs_curves_are_grouped_by_what_they_measure(open_service: Service, t
     service.checkpoint(held, 2, tmp_path)
     shown = service.client.get(f"/jobs/{job}/curves").json()
     assert [(chart["title"], [one["name"] for one in chart["series"]]) for chart in shown["charts"]] == [
-        ("Average precision during training, by Ultralytics", ["AP50"]),
+        ("Average precision during training, by Ultralytics", ["mAP50"]),
         ("Precision and recall, validation", ["precision"]),
         ("Task loss", ["box"]),
         ("Loss term decoupled, unweighted", ["decoupled"]),
@@ -172,7 +172,7 @@ def test_a_log_comes_as_text_from_a_place_on(open_service: Service) -> None:
 
 def test_an_unknown_job_is_said_to_be(open_service: Service) -> None:
     service = open_service
-    assert "Not found" in Reader(service.client).get("/jobs/job_0", 404)
+    assert "Not found" in Reader(service.client).get("/jobs/job_f", 404)
     assert "Not found" in Reader(service.client).get(f"/jobs/{HOSTILE.replace('/', '')}", 404)
 
 
@@ -201,5 +201,5 @@ def test_a_baselines_files_and_curves_are_counted_on_their_own(open_service: Ser
     curves_of = service.client.get(f"/jobs/{held.id}/curves").json()
     assert curves_of["epochs"] == [1, 2]
     assert {one["name"]: one["values"] for one in curves_of["charts"][0]["series"]} == {
-        "AP50": [10.0, 20.0], "AP50 alone": [30.0, 40.0]
+        "mAP50": [10.0, 20.0], "mAP50 alone": [30.0, 40.0]
     }  # fmt: skip

@@ -45,7 +45,8 @@ def test_a_name_of_several_is_refused_with_their_ids(each_service: Service) -> N
 
     for text in ("twin", ids[0][:6]):
         answer = each_service.client.post(f"/v1/jobs/{text}/cancel")
-        assert answer.status_code == 404
+        assert (answer.status_code, answer.json()["code"]) == (404, "ambiguous")
+        assert answer.json()["title"] == "The name is ambiguous"
         assert all(id_ in answer.json()["detail"] for id_ in ids)
     body = {"kind": "train", "dataset": dataset, "model": {"job": "twin"}}
     refused = each_service.client.post("/v1/jobs", json=body).json()

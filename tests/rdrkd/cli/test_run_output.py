@@ -8,7 +8,7 @@ from rich.console import Console
 
 from rdrkd import events
 from rdrkd.cli.distill_options import advice_in_options
-from rdrkd.cli.run_output import People, show_failure
+from rdrkd.cli.run_output import People, show_failure, show_inspection
 from rdrkd.reasons import Reason
 
 FIGURES = {"AP": 18.84, "AP50": 33.0, "AP75": 20.0, "AP_S": 9.5, "AP_M": 30.0, "AP_L": None}
@@ -210,3 +210,16 @@ def test_a_failure_shows_each_problem_once(message: str, headline: str) -> None:
         "/data/names expected 3 classes, got 2",
         "/train/batch expected at least 1, got 0",
     ]
+
+
+def test_an_inspection_is_printed_as_facts() -> None:
+    written = io.StringIO()
+    report = {
+        "kind": "dataset", "ok": True, "size": 2048, "format": "yolo", "problems": [], "warnings": ["no val split"],
+        "names": ["car"], "statistics": {"splits": {"train": {"images": 3}}, "boxes": 4},
+    }  # fmt: skip
+    show_inspection(report, Console(file=written, width=200))
+    assert [line.strip() for line in written.getvalue().splitlines()] == [
+        "dataset: usable", "format yolo", "size 2.0 KiB", "content 3 train images, 4 objects, 1 class (car)",
+        "warning no val split",
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -26,7 +27,8 @@ from rdrkd.cli.job_view import lines_of
 from rdrkd.cli.main import app
 from rdrkd.cli.run_output import show_failure
 from rdrkd.cli.terminal import COLUMNS, Terminal
-from rdrkd.client import Client, Refused, calls
+from rdrkd.cli.uploads import end_of_upload
+from rdrkd.client import Client, Dataset, Refused, calls
 from rdrkd.data.scenes import write_scenes
 from rdrkd.epochs import place_of
 from rdrkd.process.process import failure_of
@@ -441,6 +443,67 @@ def test_uploads(live: Live, command: Command, tmp_path: Path, feature: str, fil
     waited = command(feature, "upload", tmp_path / filename, "--wait")
     assert waited.exit_code == 3
     assert ": waiting for its check ..." in waited.stderr
+    assert re.fullmatch(r"(ds|mdl)_\w+\n", waited.stdout), "its id, for scripts"
+    assert "ERROR " in waited.stderr
+    assert f"rdrkd {feature} show {waited.stdout.strip()}" in waited.stderr
+
+
+def test_a_dataset_written_like_a_model_is_one_problem(live: Live, command: Command, files: Path) -> None:
+    spec = files / "odd.yaml"
+    spec.write_text("kind: train\nmodel: {architecture: yolov8n}\ndataset: {path: scenes.zip}\n")
+    for of in ("validate", "submit"):
+        refused = command("jobs", of, spec).exception
+        assert isinstance(refused, Refused)
+        (problem,) = refused.problems
+        assert problem.where == "/dataset"
+        assert problem.detail.endswith(": write scenes.zip, or on the service the id of a dataset")
+
+
+def test_a_submission_warns_of_equal_weights(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    (tmp_path / "a.pt").write_bytes(b"weights")
+    model = command("models", "upload", tmp_path / "a.pt").stdout.strip()
+    same = f"{{model: {model}}}"
+    spec.write_text(f"kind: distill\ndataset: {live.dataset()}\nteacher: {same}\nstudent: {same}\n")
+    sent = command("jobs", "submit", spec)
+    assert sent.exit_code == 0, sent.output
+    assert "warning: the student starts from the teacher's own weights" in sent.stderr
+    assert sent.stdout.startswith("job_")
+
+
+def test_no_command_prints_json_to_people(live: Live, command: Command, tmp_path: Path) -> None:
+    spec = study_spec(live, tmp_path, "none, cwd")
+    study = command("studies", "submit", spec).stdout.strip()
+    webhook = str(lines(command("webhooks", "create", "https://93.184.216.34/hook", "--json"))[0]["id"])
+    (tmp_path / "a.pt").write_bytes(b"weights")
+    dataset, model = live.dataset(), command("models", "upload", tmp_path / "a.pt").stdout.strip()
+    for group, id_ in (("studies", study), ("webhooks", webhook), ("datasets", dataset), ("models", model)):
+        shown = command(group, "show", id_)
+        assert shown.exit_code == 0, shown.output
+        assert id_ in shown.stdout
+        assert not {"{", "}", '"'} & set(shown.stdout), shown.stdout
+        assert len(shown.stdout.splitlines()) < 20
+    assert "cwd 1: job_" in command("studies", "show", study).stdout
+    assert "{" not in command("workers", "queue").stdout
+    assert "{" not in command("studies", "extend", study, "--seed", 7).stdout
+
+
+def test_the_end_of_an_upload_is_its_content_and_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    report = {
+        "warnings": ["no val split"], "names": ["car"], "statistics": {"splits": {"train": {"images": 3}}, "boxes": 4},
+    }  # fmt: skip
+    row = Dataset.model_validate(
+        {"id": "ds_1", "name": None, "filename": "a.zip", "status": "ready", "size": 9, "sha256": "0", "problems": [],
+         "report": report, "created_at": "2026-01-01T00:00:00Z"}
+    )  # fmt: skip
+    with pytest.raises(typer.Exit) as left:
+        end_of_upload(row, Terminal(as_json=False), None)
+    printed = capsys.readouterr()
+    assert (left.value.exit_code, printed.out) == (0, "ds_1\n")
+    assert printed.err.splitlines() == [
+        "WARNING no val split",
+        "ok: 3 train images, 4 objects, 1 class (car); use it with `rdrkd jobs submit --data ds_1 ...`",
+    ]
 
 
 @pytest.mark.parametrize(("feature", "filename"), [("datasets", "scenes.zip"), ("models", "teacher.pt")])

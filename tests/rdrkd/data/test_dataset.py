@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import ultralytics
 import yaml
 
 from rdrkd.data import Dataset, open_dataset
@@ -63,10 +64,63 @@ def test_writes_a_yaml_of_its_own(tmp_path: Path) -> None:
 
 def test_never_runs_a_download(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
-    text = YAML + f"download: |\n  import os\n  os.system('touch {marker}')\n"
-    problems = refuse_yaml(tmp_path, text)
+    download = f"download: |\n  import os\n  os.system('touch {marker}')\n"
+    read = open_dataset(
+        zip_up(make_dataset(tmp_path / "made", YAML + download), tmp_path / "a.zip"), tmp_path / "cache"
+    )
+    assert read.notes == ("data.yaml: ignored these keys: download",)
+    (tmp_path / "absent").mkdir()
+    problems = refuse_yaml(tmp_path / "absent", "train: images/none\nnames: [car]\n" + download)
     assert "never run" in problems["data.yaml: download"]
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ("augment: true", "augment"),
+        ("channels: 3\ndownload: https://x/y.zip\nflip_idx: [0]", "channels, download, flip_idx"),
+        ("name: my set\ntests: x\ntest: images/val\n3: x", "name, tests, 3"),
+        ("valid: images/train", "valid"),  # beside `val`
+    ],
+)
+def test_foreign_keys_are_ignored_with_a_warning_however_a_dataset_comes(
+    tmp_path: Path, keys: str, named: str, as_zip: bool
+) -> None:
+    made = make_dataset(tmp_path / "made", f"{YAML}{keys}\n")
+    read = open_dataset(zip_up(made, tmp_path / "a.zip") if as_zip else made, tmp_path / "cache")
+    assert read.notes == (f"data.yaml: ignored these keys: {named}",)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize(
+    ("text", "key", "meant"),
+    [
+        ("train: images/train\nvall: images/val\nnames: [car, person]", "vall", "val"),
+        ("train: images/train\nVal: images/val\nnames: [car, person]", "Val", "val"),
+        (YAML + "tests: images/val", "tests", "test"),
+        (HEAD + "Path: .\nnames: [car]", "Path", "path"),
+        ("train: images/train\nval: images/val\nname: [car, person]", "name", "names"),
+    ],
+)
+def test_a_mistyped_key_is_refused_however_a_dataset_comes(
+    tmp_path: Path, text: str, key: str, meant: str, as_zip: bool
+) -> None:
+    made = make_dataset(tmp_path / "made", text)
+    with pytest.raises(DatasetError) as refused:
+        open_dataset(zip_up(made, tmp_path / "a.zip") if as_zip else made, tmp_path / "cache")
+    found = [(problem.where, problem.detail) for problem in refused.value.problems]
+    assert found == [(f"data.yaml: {key}", f"unknown key; did you mean `{meant}`?")]
+
+
+def test_no_key_of_ultralytics_counts_as_a_mistyped_one(tmp_path: Path) -> None:
+    folder = Path(ultralytics.__file__).parent / "cfg"
+    datasets = [yaml.safe_load(file.read_text()) for file in folder.glob("datasets/*.yaml")]
+    keys = {key for one in (*datasets, yaml.safe_load((folder / "default.yaml").read_text())) for key in one}
+    for key in sorted(keys - {"kpt_shape", "path", "train", "val", "test", "nc", "names"}):
+        made = make_dataset(tmp_path / key, f"{YAML}{key}: 1\n")
+        assert open_dataset(made, tmp_path / "cache").splits, key
 
 
 def test_passes_over_a_download_in_the_owners_own_yaml(tmp_path: Path) -> None:
@@ -112,8 +166,8 @@ def test_passes_over_a_download_in_the_owners_own_yaml(tmp_path: Path) -> None:
         ("path: ..\n" + HEAD + "names: [car]", "path", "folder of the archive"),
         ("path: none\ntrain: none\nnames: [car]", "path", "folder of the archive"),
         (YAML + "kpt_shape: [17, 3]", "kpt_shape", "labels of poses"),
-        (YAML + "surprise: 1", "surprise", "only the keys"),
-        (YAML + "3: x", "3", "string"),
+        (HEAD + "names: {person: 0, car: 1}", "names", "got 'person'; are name and number swapped?"),
+        (HEAD + "names: {person: x}", "names", "such as `0: person`, got 'person'"),
     ],
 )
 def test_refuses_a_field_and_says_which(tmp_path: Path, text: str, field: str, expected: str) -> None:

@@ -17,8 +17,8 @@ from rdrkd.data.diagnosis import Finding
 from rdrkd.data.diagnosis import diagnose as full_diagnosis
 from rdrkd.data.likeness import alike, difference_hash
 from rdrkd.data.reading import Reading
-from rdrkd.data.summary import summary
 from rdrkd.errors import DatasetError
+from rdrkd.summary import summary
 from tests.rdrkd.data.crafted import YAML, make_dataset, make_image, zip_up
 
 BOTH = "0 .25 .25 .25 .25\n1 .6 .6 .25 .3\n"
@@ -88,7 +88,7 @@ def test_each_is_found_counted_with_an_example_and_advice(tmp_path: Path, case: 
     (finding,) = [one for one in found if one.code == code]
     assert (finding.severity, finding.count) == (severity, count)
     assert words in f"{finding.detail} {finding.example} {finding.advice}"
-    assert finding.advice or finding.severity == "error"
+    assert finding.advice or finding.severity == "error" or code == "check"
     assert found == sorted(found, key=lambda one: ("error", "warning", "note").index(one.severity))
 
 
@@ -104,6 +104,15 @@ def test_the_input_size_at_which_the_median_object_is_seen_is_named(tmp_path: Pa
     # sides of 32 * .004 by 24 * .004 px: 0.11 px of 32, which are 8 px at 2309
     assert "at 2336 the median object has 8 px" in finding.advice
     assert "too_small" not in [one.code for one in diagnose(root, imgsz=2336)]
+
+
+@pytest.mark.parametrize("imgsz", [640, 320, 64])
+def test_no_smaller_input_is_advised_for_a_few_small_objects(tmp_path: Path, imgsz: int) -> None:
+    root = sound(tmp_path / "d")
+    (root / "labels/train/a.txt").write_text("0 .5 .5 .25 .25\n1 .5 .5 .001 .001\n")
+    (finding,) = [one for one in diagnose(root, imgsz) if one.code == "too_small"]
+    assert "larger imgsz" not in finding.advice
+    assert finding.advice.startswith("look at the example")
 
 
 def test_what_a_conversion_changed_or_dropped_is_a_finding(tmp_path: Path) -> None:
@@ -288,6 +297,20 @@ def test_images_without_a_data_yaml_get_an_example_of_one(tmp_path: Path) -> Non
     make_image(tmp_path / "d/a.png")
     shown = CliRunner().invoke(app, ["datasets", "check", str(tmp_path / "d")]).output
     assert "        write a data.yaml such as\n          train: images/train" in shown
+
+
+@pytest.mark.parametrize("fault", ["suffix", "commas", "class", "values"])
+def test_faults_that_differ_only_in_a_name_or_value_are_one_finding(tmp_path: Path, fault: str) -> None:
+    root = sound(tmp_path / "d")
+    for number, file in enumerate(sorted((root / "labels/train").iterdir())):
+        if fault == "suffix":
+            file.rename(file.with_suffix(".TXT"))
+        else:
+            text = {"commas": f"0 0,{number} 0,5 0,1 0,1\n", "class": f"{9 + number} .5 .5 .1 .1\n"}
+            file.write_text(text.get(fault, f"0 {2 + number} .5 .1 .1\n"))
+    of_files = [one for one in diagnose(root) if one.severity == "error" and one.example != "train"]
+    assert [(one.count, "(4 alike: " in one.detail) for one in of_files] == [(4, True)]
+    assert ", ...)" in of_files[0].detail, "some of the files are named"
 
 
 def test_an_error_whose_remedy_is_unknown_has_no_line_of_advice(tmp_path: Path) -> None:

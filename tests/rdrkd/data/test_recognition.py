@@ -1,5 +1,6 @@
 """Exports that are not read are refused with what was recognised and what to do, as an archive and as a folder."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,32 @@ def test_advice_outlives_a_conversion(tmp_path: Path, lenient: bool) -> None:
     reading = Reading(lenient=lenient, split=Split(val=0.5))
     (finding,) = diagnose(zip_up(tmp_path / "d", tmp_path / "a.zip"), reading=reading).findings
     assert finding.advice == DATA_YAML
+
+
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize("layout", ["COCO", "VOC", "VisDrone"])
+@pytest.mark.parametrize("broken", ["names: [car\ntrain: images/train\n", "\tnames: x", "- car\n"])
+def test_a_broken_data_yaml_is_refused_whatever_is_beside_it(
+    tmp_path: Path, broken: str, layout: str, archived: bool
+) -> None:
+    root = tmp_path / "d"
+    for split in ("train", "val"):
+        make_image(root / split / "images/a.png")
+        (root / split / "annotations").mkdir()
+    image, box = {"id": 1, "file_name": "a.png", "width": 32, "height": 24}, [2, 2, 9, 9]
+    document = {
+        "images": [image], "categories": [{"id": 1, "name": "car"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": box, "area": 81, "iscrowd": 0}],
+    }  # fmt: skip
+    xml = "<annotation><object><name>car</name></object></annotation>"
+    content = {"COCO": ("json", json.dumps(document)), "VOC": ("xml", xml), "VisDrone": ("txt", "2,2,9,9,1,4,0,0\n")}
+    suffix, text = content[layout]
+    for split in ("train", "val"):
+        (root / split / f"annotations/a.{suffix}").write_text(text)
+    (root / "data.yaml").write_text(broken)
+    path = zip_up(root, tmp_path / "a.zip") if archived else root
+    with pytest.raises(DatasetError) as refused:
+        open_dataset(path, tmp_path / "cache")
+    (problem,) = refused.value.problems
+    assert problem.where == "data.yaml"
+    assert problem.detail.startswith("expected ")

@@ -211,7 +211,7 @@ def test_a_download_is_never_run(tmp_path: Path) -> None:
         tmp_path / "d", YAML.replace("val: images/val", "val: images/none") + f"download: touch {marker}\n"
     )
     report = inspect(zip_up(made, tmp_path / "a.zip"), tmp_path / "cache")
-    assert [problem["where"] for problem in report["problems"]] == ["data.yaml: download"]
+    assert [problem["where"] for problem in report["problems"]] == ["data.yaml: val", "data.yaml: download"]
     assert not marker.exists()
     assert list((tmp_path / "cache").iterdir()) == []
 

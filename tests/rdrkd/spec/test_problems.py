@@ -85,6 +85,15 @@ def test_other_choices_hide_no_other_problem() -> None:
         (TRAIN | {"labels": {"": "x"}}, {"/labels/": "expected a string with at least 1 character, got ''"}),
         (DISTILL | {"teacher": "mdl"}, {"/teacher": "expected an object, got 'mdl': write {path: mdl}"}),
         (
+            DISTILL | {"distillation": "rdr-kd"},
+            {"/distillation": "expected an object, got 'rdr-kd': write {preset: rdr-kd}"},
+        ),
+        (
+            TRAIN | {"dataset": {"path": "x.zip"}},
+            {"/dataset": "expected a valid string, got {'path': 'x.zip'}: "
+             "write x.zip, or on the service the id of a dataset"},
+        ),
+        (
             DISTILL | {"teacher": {"modell": "x"}},
             {"/teacher": "expected one of {model}, {job}, {path}, {architecture, pretrained}, got {modell}"},
         ),
@@ -177,6 +186,24 @@ def test_a_mistyped_field_of_any_object_suggests_the_field() -> None:
 )
 def test_a_mistyped_choice_suggests_the_choice(data: dict[str, Any], where: str, meant: str) -> None:
     assert problems(data)[where].endswith(f"; did you mean `{meant}`?")
+
+
+def test_fields_that_differ_only_in_case_suggest_the_field() -> None:
+    names = [name for name in DISTILL if name != "kind"]
+    found = problems({name.upper(): DISTILL[name] for name in names} | {"kind": "distill"})
+    for name in names:
+        assert found[f"/{name.upper()}"] == f"unknown field `{name.upper()}`; did you mean `{name}`?"
+    assert problems({"KIND": "distill"}) == {"/kind": "expected this field, got `KIND`"}
+    assert problems(TRAIN | {"train": {"optimizer": "adamw"}})["/train/optimizer"].endswith("did you mean `AdamW`?")
+
+
+def test_many_problems_do_not_take_the_suggestions_of_the_top_level() -> None:
+    wrong = ("epochs", "batch", "workers", "imgsz", "mosaic", "nbs", "lr0", "seed", "lrf", "momentum")
+    train = dict.fromkeys(wrong, "x")
+    mistyped = {f"optimize_{number}": 1 for number in range(60)}
+    found = problems(DISTILL | {"baselin": True, "train": train | mistyped})
+    assert found["/baselin"].endswith("; did you mean `baseline`?")
+    assert sum("did you mean" in detail for detail in found.values()) == 40, "the cost is bounded"
 
 
 def _long(model: type[BaseModel]) -> list[str]:

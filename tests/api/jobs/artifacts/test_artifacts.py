@@ -272,12 +272,13 @@ def test_a_job_without_weights_names_the_files_that_it_has(service: Service, tmp
 def test_files_name_the_training_that_they_belong_to(service: Service, tmp_path: Path) -> None:
     """The student's weights are published again with each checkpoint of the student alone."""
     held = service.with_baseline(epochs=2)
-    for epoch in (2, 4):
-        leave(service, held, tmp_path, epoch, ("student.pt", "alone.pt", "metrics.jsonl")[: epoch - 1])
+    leave(service, held, tmp_path, 2, ("student.pt",))
+    leave(service, held, tmp_path, 4, ("student.pt", "alone.pt", "report.html", "predictions-1.jpg"))
 
     files = {file["name"]: file for file in service.client.get(f"/v1/jobs/{held.id}/artifacts").json()["data"]}
 
     fields = ("epoch", "part", "part_epoch", "part_epochs")
     assert {name: tuple(file[field] for field in fields) for name, file in files.items()} == {
-        "student.pt": (4, "student", 2, 2), "alone.pt": (4, "alone", 2, 2), "metrics.jsonl": (4, "alone", 2, 2),
+        "student.pt": (4, "student", 2, 2), "alone.pt": (4, "alone", 2, 2), "report.html": (4, None, None, None),
+        "predictions-1.jpg": (4, None, None, None),
     }  # fmt: skip

@@ -277,3 +277,18 @@ def test_what_a_job_will_hand_back_is_known_by_its_spec(each_service: Service, t
     estimate = validate(each_service, **{**evaluation, "model": {"job": running}})["estimate"]
 
     assert (estimate["seconds"], estimate["seconds_per_epoch"], estimate["basis"]["epochs"]) == (45.0, None, 0)
+
+
+@pytest.mark.parametrize("of", ["one model", "two uploads of it", "official weights", "another"])
+def test_a_student_that_starts_from_its_teachers_weights_is_doubted_as_its_run_would(service: Service, of: str) -> None:
+    teacher: dict[str, Any] = {"model": model(service)}
+    student = teacher
+    if of == "another":
+        student = {"model": service.upload("models", ("other.pt", b"other weights"))}
+    elif of == "two uploads of it":
+        student = {"model": model(service)}
+    elif of == "official weights":
+        teacher = student = {"architecture": "yolov8n", "pretrained": True}
+    found = validate(service, **distill(checked(service), teacher) | {"student": student})["findings"]
+    doubts = [(one["level"], one["pointer"]) for one in found if "the teacher's own weights" in one["detail"]]
+    assert doubts == ([] if of == "another" else [("warning", "/student")])
