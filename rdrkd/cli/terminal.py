@@ -131,7 +131,7 @@ class Terminal:
 
 
 def _table(columns: list[str], rows: list[dict[str, Any]], wrapped: bool = False) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, no_wrap=not wrapped, overflow="fold" if wrapped else "ignore")
     for row in rows:
