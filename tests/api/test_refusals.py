@@ -494,8 +494,8 @@ QUOTAS = (
     "append_to_upload",
     "register_job",
 )
-# Answered where no operation is; `invalid` and the others above document themselves.
-NOWHERE = {"method_not_allowed"}
+# Answered where no operation is, or before one (docs/api.md); `invalid` and the others above document themselves.
+NOWHERE = {"method_not_allowed", "ambiguous"}
 PARENTS = {"forbidden", "conflict", "unprocessable", "too_many"}  # never answered as such
 
 ADMINS = ("/v1/api-keys", "/v1/audit", "/v1/monitoring")

@@ -189,7 +189,7 @@ def test_what_is_not_a_page_of_the_console_is_loaded_as_a_document(page: Page, j
 
 def test_a_page_that_does_not_exist_says_so(page: Page, jobs: list[str]) -> None:
     page.goto("/jobs")
-    page.evaluate("document.querySelector('#live tbody a').href = '/jobs/job_0'")
+    page.evaluate("document.querySelector('#live tbody a').href = '/jobs/job_of_nobody'")
     mark(page)
     page.locator("#live tbody a").first.click()
     expect(page.locator("h1")).to_have_text("Not found")
