@@ -88,7 +88,7 @@ def three_classes(tmp_path: Path) -> Path:
     ],
 )
 def test_amp_runs_the_networks_in_its_type_and_the_terms_in_fp32(amp: Any, dtype: torch.dtype, begin: Begin) -> None:
-    trainer = begin(epochs=2, amp=amp)
+    trainer = begin(epochs=2, amp=amp, imgsz=64)  # fp16 is slow on a CPU
     types: dict[str, set[torch.dtype]] = {"student": set(), "teacher": set(), "terms": set()}
 
     def watch(_trainer: Trainer) -> None:
