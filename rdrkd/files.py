@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rdrkd.errors import DiskFullError, FolderError
-from rdrkd.run_folder.names import CALLED, CHECKPOINTS, MEMBER, RESOLVED
+from rdrkd.run_folder.names import CALLED, CHECKPOINTS, MEMBER, RESOLVED, STUDY
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LOCK = ".lock"
-# Files by which a folder of ours is known: its lock, and those that are written before a run takes the lock.
-_MARKS = {_LOCK, RESOLVED, CALLED, MEMBER}
+# Files by which a folder of ours is known: its lock, which a copy may lack, and others that have names of our own.
+_MARKS = {_LOCK, RESOLVED, CALLED, MEMBER, STUDY}
 
 
 @contextmanager

@@ -72,11 +72,10 @@ def report(
     """Write a run folder's report.html and report.png: the effect of each term, on one page."""
     environment.apply()
     from rdrkd.diagnostics.run_report import write_report
-    from rdrkd.run_folder.names import RESOLVED
-    from rdrkd.study.results import FILE
+    from rdrkd.run_folder.names import RESOLVED, STUDY
 
-    if (run_dir / FILE).is_file() and not (run_dir / RESOLVED).is_file():
-        command = shlex.join(["rdrkd", "study", "report", str(run_dir / FILE), "--out", str(run_dir)])
+    if (run_dir / STUDY).is_file() and not (run_dir / RESOLVED).is_file():
+        command = shlex.join(["rdrkd", "study", "report", str(run_dir / STUDY), "--out", str(run_dir)])
         raise FolderError(f"expected a run folder, got a study's at {run_dir}: `{command}` writes its report")
 
     if not (run_dir / RESOLVED).is_file():

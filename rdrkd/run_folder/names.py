@@ -7,6 +7,7 @@ FAILURE = "failure.json"
 RESOLVED = "resolved_spec.json"
 WARNINGS = "warnings.jsonl"
 CALLED = "names.json"  # field of the spec -> display name; written by the process that starts the run
+STUDY = "study.json"  # the results of a study, in its folder and in that of a run that draws its report
 CHECKPOINTS = "checkpoints"  # the folder of the checkpoints, which a copied run folder may consist of
 MEMBER = "member.json"  # the spec of a study's member, which its runner writes
 PREDICTIONS = "predictions.jpg"  # each network's detections in some validation images

@@ -7,6 +7,7 @@ from rdrkd.data import Dataset
 from rdrkd.evaluation.operating_points import threshold_of
 from rdrkd.evaluation.pictures import Drawn
 from rdrkd.evaluation.pictures import compare as draw
+from rdrkd.run_folder.names import STUDY
 from rdrkd.study import panel, results
 from rdrkd.study.members import columns_of
 from rdrkd.study.report import write_report
@@ -22,7 +23,7 @@ def compare(run_dir: Path, dataset: Dataset) -> dict[str, Any]:
     Raises:
         SpecError: the folder holds no results.
     """
-    found = results.read(run_dir / results.FILE)
+    found = results.read(run_dir / STUDY)
     weights = {path.stem.partition("-")[2]: path for path in sorted((run_dir / results.WEIGHTS).glob("*.pt"))}
     if weights:
         shown = dict(columns_of((member["method"], member["seed"], member) for member in found["members"]))

@@ -13,7 +13,6 @@ from rdrkd.spec.problems import problems_of
 from rdrkd.study.members import Key
 
 FORMAT = 1
-FILE = "study.json"  # in a study's folder, and in that of a run that draws its report
 WEIGHTS = "weights"  # beside it: `<number>-<method>.pt`, the panel's columns from left to right
 FIGURES = ("AP", "AP50", "AP75", "AP_S", "AP_M", "AP_L")
 _MOST_PROBLEMS = 10  # reported of a damaged file: its members fail alike

@@ -22,6 +22,7 @@ from rdrkd.models import load_weights
 from rdrkd.process.devices import devices_of
 from rdrkd.reasons import Reason
 from rdrkd.reporter import Reporter
+from rdrkd.run_folder.names import STUDY
 from rdrkd.spec import LocalModel
 from rdrkd.spec.study import Study
 from rdrkd.study import results
@@ -138,7 +139,7 @@ class _Runner:
 
     def _begin(self, members: Iterable[Member]) -> results.Results:
         """Load the known results: all of this folder, and this study's members and teacher from elsewhere."""
-        own = self.order.out / results.FILE
+        own = self.order.out / STUDY
         empty = {
             "format": results.FORMAT, "name": self.study.name, "dataset": Path(self.study.dataset).stem,
             "dataset_sha256": self.dataset.sha256, "command": self.order.command, "commands": [self.order.command],
@@ -226,7 +227,7 @@ class _Runner:
         versions = newest[-1]["versions"] if newest else {}
         members = results.ordered(self.results["members"])
         self.results = {**self.results, "versions": versions, "members": members}
-        results.write(self.results, self.order.out / results.FILE)
+        results.write(self.results, self.order.out / STUDY)
 
     def _over(self) -> bool:
         return self.stop.is_set() or (self.until is not None and time.monotonic() >= self.until)

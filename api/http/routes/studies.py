@@ -44,15 +44,15 @@ from api.studies.schemas import Extension, StudySummary, StudyView
 from api.studies.validation import StudyValidation
 from api.tables.studies import Study
 from api.wake_ups import TRAIN
+from rdrkd.run_folder.names import STUDY
 from rdrkd.spec.study import Study as Spec
-from rdrkd.study import results
 
 router = APIRouter(prefix="/studies", tags=["studies"], route_class=Route)
 
 _BODY = (*OF_JSON, Invalid)
 _FULL = (QuotaExceeded, StorageFull)
 _SPEC = (*_BODY, PathNotAllowed, UnknownReference, UnusableReference)
-FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": results.FILE}
+FILES = {"html": "report.html", "markdown": "report.md", "csv": "members.csv", "json": STUDY}
 
 
 @router.post(

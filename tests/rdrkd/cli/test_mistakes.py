@@ -306,6 +306,16 @@ def test_a_folder_with_files_of_others_is_not_written_to(use: str, name: str, he
     assert not (photos / ".lock").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["resolved_spec.json", "names.json", "member.json", "study.json", "checkpoints/0001/state.pt"]
+)
+def test_a_copy_of_our_folder_without_its_hidden_files_is_ours(name: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    (copy / name).parent.mkdir(parents=True)
+    (copy / name).write_text("{}")
+    claim(copy)
+
+
 @pytest.mark.parametrize("mark", [None, ".gitkeep", ".lock", RESOLVED, CALLED, MEMBER])
 def test_a_new_an_empty_and_an_earlier_folder_are_written_to(mark: str | None, tmp_path: Path) -> None:
     folder = tmp_path / "run"

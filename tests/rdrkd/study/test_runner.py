@@ -338,6 +338,7 @@ def test_the_command_line_runs_merges_and_reports(
 
 def train_here(whole: Study, out: Path) -> None:
     """Train a study's runs in this process, which saves the start of one for each; a study then finds them done."""
+    claim(out, "study folder")
     cache = out / "cache"
     inputs = Inputs(device="cpu", cache=cache)
     teacher = out / f"teacher-{teacher_hash(whole)}"
