@@ -1,4 +1,4 @@
-"""Summarise a dataset in one line."""
+"""Summarise a dataset, or its classes, in one line."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +21,14 @@ def summary(names: Sequence[str], statistics: Mapping[str, Any]) -> str:
     """
     *others, last = (f"{split['images']} {name}" for name, split in statistics["splits"].items())
     images = f"{', '.join(others)} and {last}" if others else last
+    return f"{images} images, {counted(statistics['boxes'], 'object')}, {classes(names)}"
+
+
+def classes(names: Sequence[str]) -> str:
+    """Return the number of classes, with the names of the first.
+
+    >>> classes(["car"]), classes([str(number) for number in range(11)])
+    ('1 class (car)', '11 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...)')
+    """
     shown = ", ".join([*names[:_MOST_NAMES], *(["..."] if len(names) > _MOST_NAMES else [])])
-    return (
-        f"{images} images, {counted(statistics['boxes'], 'object')}, "
-        f"{counted(len(names), 'class', 'classes')} ({shown})"
-    )
+    return f"{counted(len(names), 'class', 'classes')} ({shown})"

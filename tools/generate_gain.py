@@ -23,7 +23,7 @@ from rdrkd.study.statistics import Difference, Row, difference, rows_of, values_
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "when-does-it-help.md"
-STUDIES = {  # file -> name on the page: the studies with controls
+STUDIES = {  # file -> name on the page: the studies with every control
     "search-same-images": "same images",
     "search-more-images": "more images",
 }
@@ -225,7 +225,7 @@ def points(studies: Sequence[Measured], x: Callable[[Measured], float]) -> list[
 
 
 def others() -> list[Measured]:
-    """Return the studies that differ from the base study in one quantity, and have no controls."""
+    """Return the studies that differ from the base study in one quantity alone."""
     return [Measured(file, file) for files in VARIED.values() for file in files.values() if file != BASE]
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rdrkd.cli.terminal import readable
-from rdrkd.figures import counted, duration
-from rdrkd.summary import summary
+from rdrkd.figures import duration
+from rdrkd.summary import classes, summary
 
 _LEFT_OUT = ("object", "links", "sha256", "spec", "resolved_spec", "names", "lineage", "files", "body")
 _MOST = 20  # problems, warnings or members to list
@@ -32,9 +32,8 @@ def content_of(report: Mapping[str, Any]) -> str:
         return summary(names, report["statistics"])
     if "parameters" not in report:
         return ""
-    classes = f"{counted(len(names), 'class', 'classes')} ({', '.join(names[:10])}{', ...' if len(names) > 10 else ''})"
-    found = (report.get("architecture") or "an unnamed architecture", f"{report['parameters'] / 1e6:.1f} M parameters")
-    return ", ".join([*found, classes])
+    architecture = report.get("architecture") or "an unnamed architecture"
+    return f"{architecture}, {report['parameters'] / 1e6:.1f} M parameters, {classes(names)}"
 
 
 def _facts(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
