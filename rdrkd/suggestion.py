@@ -13,13 +13,16 @@ _ALIKE = 0.7  # similarity of file names, which share their suffix
 
 
 def nearest(name: str, among: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the most similar name; None if none is similar.
+    """Return the most similar name, whatever its case; None if none is similar.
 
-    >>> nearest("rdr-kdd", ["rdr-kd", "cwd"]), nearest("x", ["rdr-kd", "cwd"])
-    ('rdr-kd', None)
+    >>> nearest("rdr-kdd", ["rdr-kd", "cwd"]), nearest("adamw", ["SGD", "AdamW"]), nearest("x", ["rdr-kd", "cwd"])
+    ('rdr-kd', 'AdamW', None)
     """
-    near = get_close_matches(name, list(among), n=1, cutoff=cutoff) if len(name) <= LONGEST else []
-    return near[0] if near else None
+    if len(name) > LONGEST:
+        return None
+    names = {each.lower(): each for each in among}
+    near = get_close_matches(name.lower(), names, n=1, cutoff=cutoff)
+    return names[near[0]] if near else None
 
 
 def suggestion(name: str, among: Iterable[str], cutoff: float = 0.6) -> str:

@@ -26,7 +26,7 @@ def refuse_unknown(came: Collection[str], known: Collection[str]) -> None:
     errors = [
         FieldError(
             parameter=name[:_SHOWN],
-            detail=f"expected one of the parameters {names}, got `{name[:_SHOWN]}`{suggestion(name.lower(), known)}",
+            detail=f"expected one of the parameters {names}, got `{name[:_SHOWN]}`{suggestion(name, known)}",
         )
         for name in unknown
     ]

@@ -271,7 +271,7 @@ def _meant(option: str, text: str) -> str:
     family = [name for name in ARCHITECTURES if name.startswith(text.lower())] if len(text) >= _FAMILY else []
     if option in ("student", "model") and family:
         return f"; did you mean one of {', '.join(family[:_MOST_OF_FAMILY])} (random weights)?"
-    if option in ("student", "model") and (near := nearest(Path(text).stem.lower(), ARCHITECTURES)):
+    if option in ("student", "model") and (near := nearest(Path(text).stem, ARCHITECTURES)):
         return f"; did you mean `{near}` (random weights)?"
     return ""
 

@@ -178,7 +178,7 @@ def read_yaml(file: Path) -> DataYaml:
     known = {key: value for key, value in content.items() if key in _KEYS or key == _POSES}
     others = [key if isinstance(key, str) else str(key)[:100] for key in content if key not in known][:_MOST_OTHERS]
     missing = [key for key in _KEYS if content.get(key) is None]
-    meant = {key: near for key in others if (near := nearest(key.lower(), missing, _ALIKE)) is not None}
+    meant = {key: near for key in others if (near := nearest(key, missing, _ALIKE)) is not None}
     mistyped = [
         Problem(f"{file.name}: {_shown(key)}", f"unknown key; did you mean `{near}`?") for key, near in meant.items()
     ]

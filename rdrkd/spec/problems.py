@@ -5,7 +5,7 @@ here a pointer addresses the user's own JSON, and only the errors of the intende
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeGuard
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rdrkd.errors import Problem
 from rdrkd.spec.forms import words_of
-from rdrkd.suggestion import nearest
+from rdrkd.suggestion import nearest, suggestion
 
 _Path = tuple[str | int, ...]
 _OBJECT = ("model_type", "model_attributes_type", "dict_type")
@@ -145,9 +145,8 @@ def sentence(error: Mapping[str, Any], beside: frozenset[str] | None = frozenset
     if kind == "union_tag_not_found":
         if not isinstance(came, Mapping):
             return f"expected an object, got {_short(came)}"
-        written = {str(key).lower(): str(key) for key in list(came)[:_MOST]}
-        near = nearest(context["discriminator"].strip("'"), written, cutoff=0.75)
-        return f"expected this field, got {'nothing' if near is None else f'`{written[near]}`'}"
+        near = nearest(context["discriminator"].strip("'"), map(str, list(came)[:_MOST]), cutoff=0.75)
+        return f"expected this field, got {'nothing' if near is None else f'`{near}`'}"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     if kind in _OBJECT:
@@ -165,19 +164,8 @@ def _no_choice(choices: str, came: Any, suggests: bool) -> str:
     "expected one of 'train', 'val' or 'test', got 'trian'; did you mean `train`?"
     """
     names = re.findall(r"'([^']*)'", choices)
-    meant = _meant(came, names) if suggests and isinstance(came, str) else ""
+    meant = suggestion(came, names) if suggests and isinstance(came, str) else ""
     return f"expected {'one of ' if names else ''}{choices}, got {_short(came)}{meant}"
-
-
-def _meant(name: str, among: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return the suggestion of the most similar name, whatever its case; empty if none is similar.
-
-    >>> _meant("KIND", ["kind", "name"]), _meant("adamw", ["SGD", "AdamW"]), _meant("colour", ["kind"])
-    ('; did you mean `kind`?', '; did you mean `AdamW`?', '')
-    """
-    names = {one.lower(): one for one in among}
-    near = nearest(name.lower(), names, cutoff)
-    return "" if near is None else f"; did you mean `{names[near]}`?"
 
 
 def _suggestion(name: str, beside: frozenset[str]) -> str:
@@ -192,7 +180,7 @@ def _suggestion(name: str, beside: frozenset[str]) -> str:
         return f"; did you mean `{nested}`?"
     for shared in sorted({len(fields & beside) for fields in models}, reverse=True):
         alike = frozenset().union(*(fields for fields in models if len(fields & beside) == shared))
-        if found := _meant(name, alike - beside, cutoff=0.75):
+        if found := suggestion(name, alike - beside, cutoff=0.75):
             return found
     return ""
 
@@ -203,7 +191,7 @@ def _nested(name: str) -> str | None:
 
     if name == "data":  # Ultralytics' word
         return "dataset"
-    meant = nearest(name.lower(), TrainSettings.model_fields, cutoff=0.85)
+    meant = nearest(name, TrainSettings.model_fields, cutoff=0.85)
     return None if meant is None else f"train.{meant}"
 
 
